@@ -1,0 +1,36 @@
+/** Loads the addon. No other file does. */
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+
+const require = createRequire(import.meta.url);
+const nodeGypBuild = require('node-gyp-build') as (folder: string) => unknown;
+
+/** An opaque, type-tagged value around a native object. */
+declare const handleBrand: unique symbol;
+export interface NativeHandle<Kind extends string> {
+  readonly [handleBrand]: Kind;
+}
+export type DeviceHandle = NativeHandle<'device'>;
+
+/** A native call under way. The promise rejects with a raw error that `runNative` translates. */
+export interface NativeCall<Value> {
+  readonly promise: Promise<Value>;
+  cancel(): void;
+}
+
+/** What a native call reports while it runs. */
+export interface Progress {
+  /** What is going on. */
+  step: string;
+  /** Bytes done, unless the call says otherwise. */
+  done: number;
+  /** The same, in all; 0 when not known. */
+  total: number;
+}
+export type ProgressListener = (progress: Progress) => void;
+
+/**
+ * Each room of lib/native describes its own part of the addon and asks for it by type.
+ * The package's root is two folders up, from lib/native as from dist/native.
+ */
+export const addon: unknown = nodeGypBuild(fileURLToPath(new URL('../..', import.meta.url)));

@@ -1,0 +1,7 @@
+#include "native/binding/rooms.h"
+
+namespace rootloom::binding {
+
+void AddChainFunctions(Napi::Env, Napi::Object) {}
+
+}  // namespace rootloom::binding

@@ -1,0 +1,55 @@
+#include "native/block/device.h"
+
+#include <cerrno>
+
+namespace rootloom {
+
+Status Device::CheckRange(const char* operation, Range range) const {
+  const uint64_t size = size_bytes();
+  if (range.offset_bytes <= size && range.length_bytes <= size - range.offset_bytes) return Status::Ok();
+  return Failure{.kind = StatusKind::kInvalidArgument,
+                 .operation = operation,
+                 .detail = "the range of " + std::to_string(range.length_bytes) +
+                           " bytes ends beyond the device's " + std::to_string(size) + " bytes",
+                 .path = name(),
+                 .offset_bytes = range.offset_bytes,
+                 .error_number = EINVAL};
+}
+
+Status Device::CheckWritable(const char* operation, Range range) const {
+  if (writable()) return CheckRange(operation, range);
+  return Failure{.kind = StatusKind::kIo,
+                 .operation = operation,
+                 .detail = "the device is read-only",
+                 .path = name(),
+                 .offset_bytes = range.offset_bytes,
+                 .error_number = EROFS};
+}
+
+Status Device::Read(uint64_t offset_bytes, std::span<std::byte> buffer) {
+  ROOTLOOM_RETURN_IF_ERROR(CheckRange("read", {offset_bytes, buffer.size()}));
+  return buffer.empty() ? Status::Ok() : DoRead(offset_bytes, buffer);
+}
+
+Status Device::Write(uint64_t offset_bytes, std::span<const std::byte> data, Durability durability) {
+  ROOTLOOM_RETURN_IF_ERROR(CheckWritable("write", {offset_bytes, data.size()}));
+  return data.empty() ? Status::Ok() : DoWrite(offset_bytes, data, durability);
+}
+
+Status Device::Zero(Range range, Durability durability) {
+  ROOTLOOM_RETURN_IF_ERROR(CheckWritable("zero", range));
+  return range.length_bytes == 0 ? Status::Ok() : DoZero(range, durability);
+}
+
+Status Device::Trim(Range range) {
+  ROOTLOOM_RETURN_IF_ERROR(CheckWritable("trim", range));
+  return range.length_bytes == 0 ? Status::Ok() : DoTrim(range);
+}
+
+Result<std::vector<Extent>> Device::Extents(Range range, size_t max_count) {
+  ROOTLOOM_RETURN_IF_ERROR(CheckRange("map extents of", range));
+  if (range.length_bytes == 0 || max_count == 0) return std::vector<Extent>();
+  return DoExtents(range, max_count);
+}
+
+}  // namespace rootloom

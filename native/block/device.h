@@ -1,0 +1,89 @@
+// Device: the one block interface. Chains, overlays, the NBD server and ext4 all speak it and nothing else.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "native/util/status.h"
+
+namespace rootloom {
+
+struct Range {
+  uint64_t offset_bytes = 0;
+  uint64_t length_bytes = 0;
+  uint64_t end_bytes() const { return offset_bytes + length_bytes; }
+  bool operator==(const Range&) const = default;
+};
+
+enum class ExtentKind : uint8_t {
+  kData,  // stored bytes, possibly zero
+  kZero,  // reads as zeros and is recorded as such
+  kHole,  // reads as zeros because nothing was ever stored
+};
+
+struct Extent {
+  Range range;
+  ExtentKind kind = ExtentKind::kData;
+  bool operator==(const Extent&) const = default;
+};
+
+enum class Durability : uint8_t {
+  kBuffered,  // durable after the next successful Flush
+  kDurable,   // durable when the call returns (FUA)
+};
+
+// A fixed-size array of bytes.
+//
+// The public calls check the range once and refuse anything beyond the end with kInvalidArgument (errno EINVAL);
+// implementations may rely on it. Any byte range is allowed; ranges aligned to block_size() are fastest.
+// A failure carries errno, the operation and the offset, and leaves the affected range undefined between old and
+// new content; nothing outside the range changes.
+//
+// Thread-safe: any number of calls at once from any thread. Concurrent writes to overlapping bytes leave, for each
+// block, the result of one of them.
+class Device {
+ public:
+  Device() = default;
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+  virtual ~Device() = default;
+
+  // What this device is, for errors and logs: "overlay of chain 5f0c…".
+  virtual std::string name() const = 0;
+  virtual uint64_t size_bytes() const = 0;
+  // The unit of change tracking and of efficient I/O; a power of two, at least 512.
+  virtual uint32_t block_size() const = 0;
+  virtual bool writable() const = 0;
+
+  // Fills buffer with the bytes at offset_bytes. A short read is a failure.
+  Status Read(uint64_t offset_bytes, std::span<std::byte> buffer);
+  // Writes all of data. Fails with EROFS when the device is not writable; so do Zero and Trim.
+  Status Write(uint64_t offset_bytes, std::span<const std::byte> data, Durability durability = Durability::kBuffered);
+  // Makes the range read as zeros. Frees space where the implementation can.
+  Status Zero(Range range, Durability durability = Durability::kBuffered);
+  // Says that the content of the range is no longer needed. Every device here makes whole blocks read as zeros
+  // afterwards; bytes of a block that is only partly covered keep their content.
+  Status Trim(Range range);
+  // After success every write that had returned before the call is durable. A write error that was not yet
+  // reported is reported here.
+  virtual Status Flush() = 0;
+  // The extents that cover the range, in order, neighbours of one kind joined, at most max_count of them (then the
+  // rest of the range is left out). Never empty for a range that is not empty.
+  Result<std::vector<Extent>> Extents(Range range, size_t max_count = SIZE_MAX);
+
+ protected:
+  virtual Status DoRead(uint64_t offset_bytes, std::span<std::byte> buffer) = 0;
+  virtual Status DoWrite(uint64_t offset_bytes, std::span<const std::byte> data, Durability durability) = 0;
+  virtual Status DoZero(Range range, Durability durability) = 0;
+  virtual Status DoTrim(Range range) = 0;
+  virtual Result<std::vector<Extent>> DoExtents(Range range, size_t max_count) = 0;
+
+ private:
+  Status CheckRange(const char* operation, Range range) const;
+  Status CheckWritable(const char* operation, Range range) const;
+};
+
+}  // namespace rootloom

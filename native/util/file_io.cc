@@ -1,0 +1,108 @@
+#include "native/util/file_io.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <vector>
+
+namespace rootloom {
+
+namespace {
+
+constexpr size_t kCopyBufferBytes = 1 << 20;
+
+bool CannotCopyInKernel(int error_number) {
+  return error_number == EXDEV || error_number == ENOSYS || error_number == EINVAL || error_number == EOPNOTSUPP;
+}
+
+}  // namespace
+
+Result<UniqueFd> OpenFile(const std::string& path, int flags, mode_t mode) {
+  for (;;) {
+    int fd = ::open(path.c_str(), flags | O_CLOEXEC, mode);
+    if (fd >= 0) return UniqueFd(fd);
+    if (errno != EINTR) return Status::Errno("open", path, errno);
+  }
+}
+
+Status PreadAll(int fd, std::span<std::byte> buffer, uint64_t offset_bytes, const std::string& path) {
+  while (!buffer.empty()) {
+    ssize_t count = ::pread(fd, buffer.data(), buffer.size(), static_cast<off_t>(offset_bytes));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return Status::Errno("read", path, errno, offset_bytes);
+    if (count == 0) {
+      Status status = Status::Errno("read", path, EIO, offset_bytes);
+      status.failure().detail =
+          "the file ends " + std::to_string(buffer.size()) + " bytes before the end of the wanted range";
+      return status;
+    }
+    buffer = buffer.subspan(static_cast<size_t>(count));
+    offset_bytes += static_cast<uint64_t>(count);
+  }
+  return Status::Ok();
+}
+
+Status PwriteAll(int fd, std::span<const std::byte> data, uint64_t offset_bytes, const std::string& path) {
+  while (!data.empty()) {
+    ssize_t count = ::pwrite(fd, data.data(), data.size(), static_cast<off_t>(offset_bytes));
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) return Status::Errno("write", path, count < 0 ? errno : ENOSPC, offset_bytes);
+    data = data.subspan(static_cast<size_t>(count));
+    offset_bytes += static_cast<uint64_t>(count);
+  }
+  return Status::Ok();
+}
+
+Status CopyRange(const CopyRangeArgs& args, const std::string& path) {
+  uint64_t done = 0;
+  while (done < args.length_bytes) {
+    off_t source = static_cast<off_t>(args.source_offset_bytes + done);
+    off_t target = static_cast<off_t>(args.target_offset_bytes + done);
+    ssize_t count =
+        ::copy_file_range(args.source_fd, &source, args.target_fd, &target, args.length_bytes - done, 0);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0 && CannotCopyInKernel(errno)) break;
+    if (count < 0) return Status::Errno("copy into", path, errno, args.target_offset_bytes + done);
+    if (count == 0) break;  // Let the buffered copy decide whether the source is short.
+    done += static_cast<uint64_t>(count);
+  }
+  std::vector<std::byte> buffer;
+  while (done < args.length_bytes) {
+    buffer.resize(std::min<uint64_t>(kCopyBufferBytes, args.length_bytes - done));
+    ROOTLOOM_RETURN_IF_ERROR(PreadAll(args.source_fd, buffer, args.source_offset_bytes + done, path));
+    ROOTLOOM_RETURN_IF_ERROR(PwriteAll(args.target_fd, buffer, args.target_offset_bytes + done, path));
+    done += buffer.size();
+  }
+  return Status::Ok();
+}
+
+Status SyncFd(int fd, const std::string& path) {
+  if (::fsync(fd) != 0) return Status::Errno("sync", path, errno);
+  return Status::Ok();
+}
+
+Status SyncPath(const std::string& path) {
+  ROOTLOOM_ASSIGN_OR_RETURN(UniqueFd fd, OpenFile(path, O_RDONLY));
+  return SyncFd(fd.get(), path);
+}
+
+Result<uint64_t> FileSize(int fd, const std::string& path) {
+  struct stat info;
+  if (::fstat(fd, &info) != 0) return Status::Errno("stat", path, errno);
+  return static_cast<uint64_t>(info.st_size);
+}
+
+bool IsAllZero(std::span<const std::byte> data) {
+  const size_t head = std::min<size_t>(data.size(), 64);
+  for (size_t i = 0; i < head; ++i) {
+    if (data[i] != std::byte{0}) return false;
+  }
+  // The head is zero, so the data is zero exactly when it equals itself shifted by the head.
+  return data.size() == head || std::memcmp(data.data(), data.data() + head, data.size() - head) == 0;
+}
+
+}  // namespace rootloom
