@@ -1,0 +1,70 @@
+/** Abort signals: racing work against one, linking one operation's controller to its caller's, waiting. */
+
+/**
+ * Waits for `work`, or for `signal`, whichever ends first.
+ *
+ * On abort it rejects at once with `signal.reason`. The work itself goes on: `discard` gets its late value, to release
+ * it; its late error is dropped, for the caller has been told the reason already. The listener is always removed.
+ */
+export async function raceAbort<Value>(
+  work: Promise<Value>,
+  signal: AbortSignal | undefined,
+  discard?: (value: Value) => void | Promise<void>,
+): Promise<Value> {
+  if (signal === undefined) return work;
+  let stop = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(signal.reason);
+    if (signal.aborted) stop();
+    else signal.addEventListener('abort', stop, { once: true });
+  });
+  try {
+    return await Promise.race([aborted, work]);
+  } catch (error) {
+    if (signal.aborted) void work.then(discard, () => {}).catch(() => {});
+    throw error;
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
+}
+
+/**
+ * An operation's own controller, which also aborts, with the same reason, when any of `parents` does.
+ *
+ * Dispose of it when the operation ends: until then the parents keep it alive. (AbortSignal.any cannot be disposed of, so
+ * a long-lived parent collects its children.)
+ */
+export class LinkedController extends AbortController implements Disposable {
+  readonly #unlink: (() => void)[] = [];
+
+  constructor(...parents: (AbortSignal | undefined)[]) {
+    super();
+    for (const parent of parents) {
+      if (parent === undefined) continue;
+      const forward = () => this.abort(parent.reason);
+      if (parent.aborted) forward();
+      else parent.addEventListener('abort', forward, { once: true });
+      this.#unlink.push(() => parent.removeEventListener('abort', forward));
+    }
+  }
+
+  [Symbol.dispose](): void {
+    for (const unlink of this.#unlink.splice(0)) unlink();
+  }
+}
+
+/** Resolves after `milliseconds`, or rejects with `signal.reason`; the timer is gone either way. */
+export async function sleep(milliseconds: number, signal?: AbortSignal): Promise<void> {
+  signal?.throwIfAborted();
+  let timer: NodeJS.Timeout | undefined;
+  try {
+    await raceAbort(
+      new Promise<void>((resolve) => {
+        timer = setTimeout(resolve, milliseconds);
+      }),
+      signal,
+    );
+  } finally {
+    clearTimeout(timer);
+  }
+}
