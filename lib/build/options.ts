@@ -1,0 +1,45 @@
+/** What a template is built from, and how. */
+import type { Logger } from 'pino';
+import type { Store } from '../storage/store.js';
+import type { CallOptions } from '../native/call.js';
+import type { DiskRequest } from '../rootfs/disk-request.js';
+import type { ProvisioningOptions } from '../rootfs/provisioning/files.js';
+
+/** Where the content of the disk comes from. */
+export type TemplateSource =
+  /** An OCI reference as `openImage` takes it, and the platform to choose, by default this machine's. */
+  | { oci: string; platform?: string | undefined }
+  /** The UUID of a build in the same store. */
+  | { template: string };
+
+/** The virtual machine that provisions and boots the template; part of the layer hash. */
+export interface MachineOptions {
+  /** Memory of the guest in bytes. Default 512 MiB. */
+  memoryBytes?: number | undefined;
+  /** Virtual processors. Default 2. */
+  cpus?: number | undefined;
+  /** A kernel bundle's folder, as `makeKernelBundle` makes it. Default: one of Debian's cloud kernel, made once. */
+  kernelBundle?: string | undefined;
+}
+
+/**
+ * Whether a source disk is checked before it is resized: `auto` checks what this library did not seal clean itself,
+ * and lets go unchecked what it did and can prove.
+ */
+export type CheckPolicy = 'always' | 'auto' | 'never';
+
+export interface TemplateOptions extends CallOptions {
+  store: Store;
+  from: TemplateSource;
+  /** Default for a template source: its size. Required for an OCI source. */
+  disk?: DiskRequest | undefined;
+  provisioning?: ProvisioningOptions | undefined;
+  machine?: MachineOptions | undefined;
+  check?: CheckPolicy | undefined;
+  /** Builds every layer anew, whatever the cache holds. */
+  force?: boolean | undefined;
+  logger?: Logger | undefined;
+}
+
+export const DEFAULT_MEMORY_BYTES = 512 * 1024 * 1024;
+export const DEFAULT_CPUS = 2;
