@@ -50,6 +50,7 @@ class BlockStates {
   using Word = std::atomic<uint64_t>;  // kBlocksPerGroup lanes of two bits, the first block lowest
 
   std::unique_ptr<Word[]> words_;
+  uint64_t word_capacity_ = 0;
   uint64_t block_count_ = 0;
   std::atomic<uint64_t> data_count_ = 0;
   std::atomic<uint64_t> zero_count_ = 0;

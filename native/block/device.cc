@@ -1,16 +1,26 @@
 #include "native/block/device.h"
 
+#include <bit>
 #include <cerrno>
 
 namespace rootloom {
+
+Status CheckBlockSize(const char* operation, uint32_t block_size) {
+  if (std::has_single_bit(block_size) && block_size >= kMinBlockSize && block_size <= kMaxBlockSize) {
+    return Status::Ok();
+  }
+  return Status::Invalid(operation, "the block size is " + std::to_string(block_size) +
+                                        ", it must be a power of two from " + std::to_string(kMinBlockSize) + " to " +
+                                        std::to_string(kMaxBlockSize));
+}
 
 Status Device::CheckRange(const char* operation, Range range) const {
   const uint64_t size = size_bytes();
   if (range.offset_bytes <= size && range.length_bytes <= size - range.offset_bytes) return Status::Ok();
   return Failure{.kind = StatusKind::kInvalidArgument,
                  .operation = operation,
-                 .detail = "the range of " + std::to_string(range.length_bytes) +
-                           " bytes ends beyond the device's " + std::to_string(size) + " bytes",
+                 .detail = "the range of " + std::to_string(range.length_bytes) + " bytes ends beyond the device's " +
+                           std::to_string(size) + " bytes",
                  .path = name(),
                  .offset_bytes = range.offset_bytes,
                  .error_number = EINVAL};

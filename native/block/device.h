@@ -35,6 +35,14 @@ enum class Durability : uint8_t {
   kDurable,   // durable when the call returns (FUA)
 };
 
+// Bounds of every block size that a device can be made with.
+constexpr uint32_t kMinBlockSize = 512;
+constexpr uint32_t kDefaultBlockSize = 4096;
+constexpr uint32_t kMaxBlockSize = 64 << 20;
+
+// Fails with kInvalidArgument unless block_size is a power of two between these bounds.
+Status CheckBlockSize(const char* operation, uint32_t block_size);
+
 // A fixed-size array of bytes.
 //
 // The public calls check the range once and refuse anything beyond the end with kInvalidArgument (errno EINVAL);
@@ -81,8 +89,10 @@ class Device {
   virtual Status DoTrim(Range range) = 0;
   virtual Result<std::vector<Extent>> DoExtents(Range range, size_t max_count) = 0;
 
- private:
+  // Fails when the range ends beyond the device. A device whose size can change asks again once it cannot.
   Status CheckRange(const char* operation, Range range) const;
+
+ private:
   Status CheckWritable(const char* operation, Range range) const;
 };
 

@@ -3,7 +3,8 @@
 // What is written goes to the upper, a private sparse file where block b lies at b * block_size(), and to a state for
 // each block in memory; the base is only read. Invariants:
 //
-//  1. A block's state alone says where its bytes are: kAbsent in the base (zeros where the base has ended), kData in the
+//  1. A block's state alone says where its bytes are: kAbsent in the base (zeros where the base has ended), kData in
+//  the
 //     upper, kZero nowhere. So a hole that cannot be punched costs space and nothing else.
 //  2. Data reaches the upper before the state says kData.
 //  3. Only the holder of a block's stripe lock changes its state or its bytes in the upper. The base is read before
@@ -26,6 +27,7 @@
 #include "native/block/block_states.h"
 #include "native/block/device.h"
 #include "native/block/gate.h"
+#include "native/block/sticky_sync.h"
 #include "native/util/unique_fd.h"
 
 namespace rootloom {
@@ -38,7 +40,7 @@ struct OverlayStats {
 class OverlayDevice final : public Device {
  public:
   // Makes an overlay of size_bytes over base, which may be smaller (the rest reads as zeros) or larger (the rest is
-  // out of reach). block_size is a power of two from 512 to 64 MiB, and need not be the base's.
+  // out of reach). block_size need not be the base's.
   //
   // The upper is made at upper_path, which must not exist (EEXIST), and its name is removed at once: the space comes
   // back when the overlay is destroyed, also when the process is killed. Shares ownership of base, which must not
@@ -98,32 +100,35 @@ class OverlayDevice final : public Device {
   Result<std::vector<Extent>> DoExtents(Range range, size_t max_count) override;
 
  private:
-  // The part of an operation that lies in one locking group of blocks.
-
-
   OverlayDevice(std::shared_ptr<Device> base, std::string upper_path, UniqueFd upper, uint32_t block_size);
 
-  // What every writing operation does first, inside the gate: the size may have changed since the range was checked.
+  // What every operation does first inside the gate: the device may have changed since the public call checked it.
   Status CheckMayWrite(const char* operation, Range range) const;
-  Status CheckInside(const char* operation, Range range) const;
 
+  // Each splits its range: first by stripe, then into whole blocks and parts of one. The range of a zeroing may end
+  // beyond the device, where its last block ends.
   Status WriteAll(uint64_t offset_bytes, std::span<const std::byte> data);
   Status ZeroAll(Range range);
-  Status WriteGroup(uint64_t offset_bytes, std::span<const std::byte> data);
   Status WriteWholeBlocks(uint64_t first_block, std::span<const std::byte> data);
   Status WritePartOfBlock(uint64_t offset_bytes, std::span<const std::byte> data);
+  Status ZeroPartOfBlock(Range range);
   void ZeroWholeBlocks(uint64_t first_block, uint64_t block_count);
-  Status SetSize(uint64_t new_size_bytes);
+  // REQUIRES: the stripe of the blocks is locked
+  void SetZeroAndPunch(uint64_t first_block, uint64_t block_count);
+
+  // Fits the upper and the states to a size; changes nothing on failure. REQUIRES: the gate is closed
+  Status MakeRoom(uint64_t size_bytes);
+  // Reads as zeros what lies beyond the base.
   Status ReadBase(uint64_t offset_bytes, std::span<std::byte> buffer);
   Status SyncUpper();
+  // Keeps the first failure to store something, for Freeze, and passes the status on.
+  Status NoteDamage(Status status);
 
-  void PunchUpper(uint64_t first_block, uint64_t block_count);
-  // Keeps the first failure for Freeze, and passes it on.
-  Status NoteFailure(Status status);
-
+  uint64_t RoundUpToBlock(uint64_t offset_bytes) const;
   std::mutex& StripeOf(uint64_t block);
 
   const std::shared_ptr<Device> base_;
+  const uint64_t base_size_bytes_;
   const std::string upper_path_;
   const UniqueFd upper_;
   const uint32_t block_size_;
@@ -137,9 +142,9 @@ class OverlayDevice final : public Device {
   std::array<std::mutex, 128> stripes_;
   std::atomic<bool> can_punch_ = true;
 
-  mutable std::mutex failure_mutex_;
-  std::optional<Failure> damage_;        // protected by failure_mutex_
-  std::optional<Failure> lost_in_sync_;  // protected by failure_mutex_
+  StickySync sync_;
+  std::mutex failure_mutex_;
+  std::optional<Failure> damage_;  // protected by failure_mutex_
 };
 
 }  // namespace rootloom
