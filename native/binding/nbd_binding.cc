@@ -1,7 +1,84 @@
+// Exports: serve(device, options, onProgress), exportStats(export), closeExport(export, onProgress).
+#include <memory>
+
+#include "native/binding/addon_data.h"
+#include "native/binding/args.h"
+#include "native/binding/device_handle.h"
+#include "native/binding/errors.h"
 #include "native/binding/rooms.h"
+#include "native/binding/workers.h"
+#include "native/nbd/server.h"
 
 namespace rootloom::binding {
 
-void AddNbdFunctions(Napi::Env, Napi::Object) {}
+using nbd::Server;
+
+ROOTLOOM_DEFINE_HANDLE_TAG(Server, 0x726f6f746c6f6f6dULL, 0x0000000000000010ULL, "export handle");
+
+namespace {
+
+// An export that nobody closed goes on until its environment ends, also when its handle was garbage-collected: the
+// share that stop_at_exit holds keeps it.
+Napi::Value AdoptServer(Napi::Env env, const std::shared_ptr<Server>& server) {
+  AddonData::Of(env).stop_at_exit.emplace(server.get(), [server] { [[maybe_unused]] auto ignored = server->Close(); });
+  return MakeHandle(env, server);
+}
+
+// serve(device, { socketPath, exportName?, readOnly?, maxConnections? }, onProgress) → call with an export handle
+Napi::Value Serve(const Napi::CallbackInfo& info) {
+  const Napi::Object arguments = ToObject(info[1], "options");
+  Server::Options options;
+  options.socket_path = GetText(arguments, "socketPath");
+  options.export_name = FindText(arguments, "exportName").value_or("");
+  options.read_only = GetBool(arguments, "readOnly", false);
+  if (const Napi::Value value = arguments.Get("maxConnections"); !value.IsUndefined()) {
+    options.max_connections = ToUint32(value, "maxConnections");
+  }
+  return StartWork(info.Env(), info[2],
+                   [device = FromHandle<Device>(info[0]), options](const CallContext&) -> Result<Finish> {
+                     ROOTLOOM_ASSIGN_OR_RETURN(std::shared_ptr<Server> server, Server::Start(device, options));
+                     return Finish([server](Napi::Env env) { return AdoptServer(env, server); });
+                   });
+}
+
+// exportStats(export) → { connectionCount, readCount, … }
+Napi::Value ExportStats(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Server::Stats stats = FromHandle<Server>(info[0])->stats();
+  Napi::Object value = Napi::Object::New(env);
+  value.Set("connectionCount", stats.connection_count);
+  value.Set("readCount", FromBytes(env, stats.counts.read_count));
+  value.Set("readBytes", FromBytes(env, stats.counts.read_bytes));
+  value.Set("writeCount", FromBytes(env, stats.counts.write_count));
+  value.Set("writeBytes", FromBytes(env, stats.counts.write_bytes));
+  value.Set("zeroCount", FromBytes(env, stats.counts.zero_count));
+  value.Set("trimCount", FromBytes(env, stats.counts.trim_count));
+  value.Set("flushCount", FromBytes(env, stats.counts.flush_count));
+  value.Set("errorCount", FromBytes(env, stats.counts.error_count));
+  return value;
+}
+
+// closeExport(export, onProgress) → call. The export is stopped also when the call fails: the failure is its flush's.
+Napi::Value CloseExport(const Napi::CallbackInfo& info) {
+  std::shared_ptr<Server> server = FromHandle<Server>(info[0]);
+  TakeHandle<Server>(info[0]);
+  // Should the environment end before the work is done, the entry closes the server again, which waits for the first.
+  return StartWork(info.Env(), info[1], [server = std::move(server)](const CallContext&) -> Result<Finish> {
+    const Status status = server->Close();
+    return Finish([owner = static_cast<const void*>(server.get()), status](Napi::Env env) {
+      AddonData::Of(env).stop_at_exit.erase(owner);
+      if (!status.ok()) throw ToError(env, status.failure());
+      return env.Undefined();
+    });
+  });
+}
+
+}  // namespace
+
+void AddNbdFunctions(Napi::Env env, Napi::Object exports) {
+  exports.Set("serve", Napi::Function::New(env, Serve));
+  exports.Set("exportStats", Napi::Function::New(env, ExportStats));
+  exports.Set("closeExport", Napi::Function::New(env, CloseExport));
+}
 
 }  // namespace rootloom::binding

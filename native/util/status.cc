@@ -23,6 +23,8 @@ const char* StatusKindName(StatusKind kind) {
       return "CANCELLED";
     case StatusKind::kUnsupported:
       return "UNSUPPORTED";
+    case StatusKind::kBusy:
+      return "BUSY";
   }
   return "IO";
 }

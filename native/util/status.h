@@ -22,6 +22,7 @@ enum class StatusKind : uint8_t {
   kTooSmall,         // the disk cannot be made that small; minimum_bytes says what would do
   kCancelled,        // the stop token was triggered
   kUnsupported,      // valid, but not something this version handles
+  kBusy,             // somebody else holds what is needed
 };
 
 // The stable name of a kind, as seen by JavaScript: "INVALID_ARGUMENT", "NOT_FOUND", ...

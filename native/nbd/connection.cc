@@ -1,0 +1,288 @@
+#include "native/nbd/connection.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <utility>
+
+#include "native/nbd/operation.h"
+
+namespace rootloom::nbd {
+
+namespace {
+
+// Some 60 WRITEs of 4 KiB, and thousands of other requests.
+constexpr size_t kInputBytes = 256 << 10;
+// Answers are sent after so much work at the latest, so that the client has something to do meanwhile.
+constexpr size_t kMaxBatchRequests = 64;
+constexpr uint64_t kMaxBatchBytes = 256 << 10;
+// How long a client that is being hung up on may take no answer at all before the rest of them is dropped.
+constexpr int kReplyGraceMs = 2000;
+
+}  // namespace
+
+void Request::Run() { connection->RunOnWorker(*this); }
+
+Connection::Connection(Parts parts, WakeEvent wake)
+    : socket_(std::move(parts.socket)),
+      device_(std::move(parts.device)),
+      workers_(parts.workers),
+      wake_(std::move(wake)),
+      outbox_(socket_.get(), wake_),
+      input_(new std::byte[kInputBytes]) {}
+
+Result<std::unique_ptr<Connection>> Connection::WithHandshake(Parts parts, const ExportInfo& info) {
+  ROOTLOOM_ASSIGN_OR_RETURN(WakeEvent wake, WakeEvent::Create());
+  std::unique_ptr<Connection> connection(new Connection(std::move(parts), std::move(wake)));
+  connection->negotiation_.emplace(info, connection->handshake_output_);
+  return connection;
+}
+
+Result<std::unique_ptr<Connection>> Connection::InTransmission(Parts parts, const Session& session) {
+  ROOTLOOM_ASSIGN_OR_RETURN(WakeEvent wake, WakeEvent::Create());
+  std::unique_ptr<Connection> connection(new Connection(std::move(parts), std::move(wake)));
+  connection->session_ = session;
+  return connection;
+}
+
+void Connection::Serve() {
+  AnswerHandshake();
+  outbox_.Deliver(answered_);
+  for (;;) {
+    const Outbox::Outlook outlook = outbox_.Look(reading_);
+    if (outlook.broken) HangUp();
+    if (outlook.room && Consume()) continue;
+    if (outlook.idle && !reading_) break;
+    Wait(outlook);
+  }
+  ::shutdown(socket_.get(), SHUT_RDWR);
+}
+
+void Connection::Stop() {
+  stopping_.store(true);
+  ::shutdown(socket_.get(), SHUT_RD);
+  wake_.Wake();
+}
+
+// Stops taking anything from the client. What was taken in before is carried out.
+void Connection::HangUp() {
+  reading_ = false;
+  input_begin_ = input_end_ = 0;
+  if (filling_ != nullptr) outbox_.Discard(std::exchange(filling_, nullptr));
+}
+
+// ---- Waiting and receiving ----
+
+void Connection::Wait(const Outbox::Outlook& outlook) {
+  const bool wants_input = reading_ && outlook.room;
+  // With nothing under way no other thread has to be listened to, and the socket itself is the place to wait.
+  if (wants_input && Receive(outlook.idle ? 0 : MSG_DONTWAIT)) return;
+  short events = 0;
+  if (wants_input) events |= POLLIN;
+  if (outlook.blocked) events |= POLLOUT;
+  // A socket that hung up is always ready, so it must not be among those polled when nothing is wanted of it.
+  pollfd entries[] = {{.fd = wake_.fd(), .events = POLLIN, .revents = 0},
+                      {.fd = events != 0 ? socket_.get() : -1, .events = events, .revents = 0}};
+  const bool ending = !reading_ || stopping_.load();
+  const int ready = ::poll(entries, 2, ending && outlook.blocked ? kReplyGraceMs : -1);
+  if (ready == 0) outbox_.Break();
+  if (ready <= 0) return;
+  if (entries[0].revents != 0) wake_.Clear();
+  if ((entries[1].revents & ~POLLIN) != 0 && outlook.blocked) outbox_.Resume();
+}
+
+// False when there is nothing to receive for now.
+bool Connection::Receive(int flags) {
+  if (!reading_) return false;
+  // Only the front of a request header can be left over.
+  if (input_begin_ > 0) std::memmove(input_.get(), input_.get() + input_begin_, input_end_ - input_begin_);
+  input_end_ -= std::exchange(input_begin_, 0);
+  iovec pieces[2];
+  int count = 0;
+  size_t payload_bytes = 0;
+  if (filling_ != nullptr) {
+    payload_bytes = filling_->length_bytes - filled_bytes_;
+    pieces[count++] = {filling_->buffer.data() + filled_bytes_, payload_bytes};
+  }
+  pieces[count++] = {input_.get() + input_end_, kInputBytes - input_end_};
+  msghdr message{};
+  message.msg_iov = pieces;
+  message.msg_iovlen = count;
+  const ssize_t received = ::recvmsg(socket_.get(), &message, flags);
+  if (received < 0 && errno == EAGAIN) return false;
+  if (received < 0 && errno == EINTR) return true;
+  if (received <= 0) {
+    reading_ = false;
+    return true;
+  }
+  const size_t into_payload = std::min<size_t>(payload_bytes, received);
+  filled_bytes_ += into_payload;
+  input_end_ += received - into_payload;
+  return true;
+}
+
+// ---- Consuming ----
+
+// Works on the input, a batch at most. True when something was done, and there may be more to do.
+bool Connection::Consume() { return negotiation_ ? ConsumeHandshake() : ConsumeRequests(); }
+
+bool Connection::ConsumeHandshake() {
+  if (input().empty()) return false;
+  input_begin_ += negotiation_->Consume(input(), handshake_output_);
+  AnswerHandshake();
+  outbox_.Deliver(answered_);
+  const Negotiation::State state = negotiation_->state();
+  if (state == Negotiation::State::kEnded) HangUp();
+  if (state == Negotiation::State::kTransmission) {
+    session_ = negotiation_->session();
+    negotiation_.reset();
+  }
+  return true;
+}
+
+bool Connection::ConsumeRequests() {
+  bool progress = false;
+  if (filling_ != nullptr) {
+    if (filled_bytes_ < filling_->length_bytes) {
+      if (!reading_) HangUp();  // The rest of it will not come.
+      return false;
+    }
+    Dispatch(std::exchange(filling_, nullptr));
+    progress = true;
+  }
+  while (filling_ == nullptr && answered_.size() + pooled_.size() < kMaxBatchRequests &&
+         answered_bytes_ + pooled_bytes_ < kMaxBatchBytes) {
+    const size_t skipped = std::min<uint64_t>(skipped_bytes_, input().size());
+    skipped_bytes_ -= skipped;
+    input_begin_ += skipped;
+    if (!TakeRequest()) break;
+    progress = true;
+  }
+  SubmitPooled();
+  if (!answered_.empty()) outbox_.Deliver(answered_);
+  answered_bytes_ = 0;
+  return progress;
+}
+
+// Takes one request from the input. False when there is none, or none whole.
+bool Connection::TakeRequest() {
+  if (input().size() < sizeof(RequestHeader)) return false;
+  const auto header = Decode<RequestHeader>(input());
+  const auto command = static_cast<Command>(static_cast<uint16_t>(header.command));
+  if (header.magic != kRequestMagic || command == Command::kDisconnect) {
+    HangUp();
+    return false;
+  }
+  input_begin_ += sizeof header;
+  Request* request = outbox_.Take();
+  request->command = command;
+  request->flags = header.flags;
+  request->cookie = header.cookie;
+  request->offset_bytes = header.offset_bytes;
+  request->length_bytes = header.length_bytes;
+  request->cost_bytes = 0;
+  request->connection = this;
+  const auto refusal = CheckRequest(*request, session_);
+  if (refusal) {
+    if (command == Command::kWrite) skipped_bytes_ = request->length_bytes;
+    AnswerRefused(request, *refusal);
+  } else if (command == Command::kWrite) {
+    request->cost_bytes = request->length_bytes;
+    TakePayload(*request);
+  } else {
+    if (command == Command::kRead) request->cost_bytes = request->length_bytes;
+    Dispatch(request);
+  }
+  return true;
+}
+
+// Dispatches the WRITE when its payload is here, and otherwise lets it be filled.
+void Connection::TakePayload(Request& request) {
+  const size_t here = std::min<size_t>(input().size(), request.length_bytes);
+  request.payload = input().first(here);
+  if (here < request.length_bytes) {
+    if (!request.buffer.Reserve(request.length_bytes)) {
+      skipped_bytes_ = request.length_bytes;
+      request.cost_bytes = 0;
+      return AnswerRefused(&request, {WireError::kNoMemory, "there is no memory for the payload"});
+    }
+    std::memcpy(request.buffer.data(), request.payload.data(), here);
+    request.payload = {request.buffer.data(), request.length_bytes};
+    filling_ = &request;
+    filled_bytes_ = here;
+    input_begin_ += here;
+    return;
+  }
+  input_begin_ += here;
+  Dispatch(&request);
+}
+
+// ---- Operations ----
+
+void Connection::Dispatch(Request* request) {
+  if (policy_.AllowsInline(*request)) {
+    ExecuteTimed(*request);
+    return Answer(request);
+  }
+  if (request->command == Command::kWrite && request->payload.data() != request->buffer.data()) {
+    // The receive buffer will be overwritten before a worker gets to it.
+    if (!request->buffer.Reserve(request->length_bytes)) {
+      return AnswerRefused(request, {WireError::kNoMemory, "there is no memory for the payload"});
+    }
+    std::memcpy(request->buffer.data(), request->payload.data(), request->length_bytes);
+    request->payload = {request->buffer.data(), request->length_bytes};
+  }
+  pooled_.Push(request);
+  pooled_bytes_ += request->cost_bytes;
+}
+
+void Connection::ExecuteTimed(Request& request) {
+  const InlinePolicy::Clock::time_point start = InlinePolicy::Clock::now();
+  Execute(*device_, session_, request);
+  if (InlinePolicy::IsShort(request)) policy_.Record(InlinePolicy::Clock::now() - start);
+}
+
+void Connection::RunOnWorker(Request& request) {
+  ExecuteTimed(request);
+  counters_.Record(request);
+  outbox_.Complete(&request);
+}
+
+void Connection::SubmitPooled() {
+  if (pooled_.empty()) return;
+  outbox_.Expect(pooled_.size(), std::exchange(pooled_bytes_, 0));
+  workers_.Submit(pooled_);
+}
+
+void Connection::Answer(Request* request) {
+  counters_.Record(*request);
+  answered_bytes_ += request->cost_bytes;
+  answered_.Push(request);
+}
+
+void Connection::AnswerRefused(Request* request, const Refusal& refusal) {
+  Refuse(session_, *request, refusal.error, refusal.message);
+  Answer(request);
+}
+
+// Sends what the handshake has to say, in the shape of an answered request.
+void Connection::AnswerHandshake() {
+  if (handshake_output_.empty()) return;
+  Request* request = outbox_.Take();
+  request->cost_bytes = handshake_output_.size();
+  if (!request->buffer.Reserve(handshake_output_.size())) {
+    outbox_.Discard(request);
+    return HangUp();
+  }
+  std::memcpy(request->buffer.data(), handshake_output_.data(), handshake_output_.size());
+  request->reply = {request->buffer.data(), handshake_output_.size()};
+  handshake_output_.clear();
+  answered_.Push(request);
+}
+
+}  // namespace rootloom::nbd

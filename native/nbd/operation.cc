@@ -1,0 +1,210 @@
+#include "native/nbd/operation.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <vector>
+
+#include "native/util/file_io.h"
+
+namespace rootloom::nbd {
+
+namespace {
+
+// Commands without a payload may name up to 4 GiB; what has to pass through memory does so in pieces of this.
+constexpr uint32_t kPieceBytes = 1 << 20;
+// More extents than this are left for the client's next BLOCK_STATUS.
+constexpr size_t kMaxExtents = 16384;
+
+void UseShortReply(Request& request, const std::byte* end) {
+  request.reply = {request.short_reply.data(), static_cast<size_t>(end - request.short_reply.data())};
+}
+
+void Succeed(Request& request) {
+  UseShortReply(request, Encode(SimpleReply{.cookie = request.cookie}, request.short_reply.data()));
+}
+
+// At most limit bytes of text, not ending inside a UTF-8 sequence.
+std::string_view CutText(std::string_view text, size_t limit) {
+  if (text.size() <= limit) return text;
+  while (limit > 0 && (static_cast<uint8_t>(text[limit]) & 0xc0) == 0x80) --limit;
+  return text.substr(0, limit);
+}
+
+ChunkHeader Chunk(const Request& request, uint16_t type, size_t length_bytes) {
+  return {.type = type, .cookie = request.cookie, .length_bytes = static_cast<uint32_t>(length_bytes)};
+}
+
+void RefuseForMemory(const Session& session, Request& request) { Refuse(session, request, WireError::kNoMemory, ""); }
+
+void RefuseFor(const Session& session, Request& request, const Failure& failure) {
+  Refuse(session, request, ToWireError(request, failure), failure.Message());
+}
+
+void ExecuteRead(Device& device, const Session& session, Request& request) {
+  const size_t header_bytes =
+      session.structured_replies ? sizeof(ChunkHeader) + sizeof(OffsetData) : sizeof(SimpleReply);
+  if (!request.buffer.Reserve(header_bytes + request.length_bytes)) return RefuseForMemory(session, request);
+  // The data is read to where it will be sent from.
+  const std::span<std::byte> data(request.buffer.data() + header_bytes, request.length_bytes);
+  const Status status = device.Read(request.offset_bytes, data);
+  if (!status.ok()) return RefuseFor(session, request, status.failure());
+  request.reply = {request.buffer.data(), header_bytes + data.size()};
+  if (!session.structured_replies) {
+    Encode(SimpleReply{.cookie = request.cookie}, request.buffer.data());
+  } else if (IsAllZero(data)) {
+    std::byte* end = Encode(Chunk(request, kReplyTypeOffsetHole, sizeof(OffsetHole)), request.short_reply.data());
+    end = Encode(OffsetHole{.offset_bytes = request.offset_bytes, .length_bytes = request.length_bytes}, end);
+    UseShortReply(request, end);
+  } else {
+    std::byte* end =
+        Encode(Chunk(request, kReplyTypeOffsetData, sizeof(OffsetData) + data.size()), request.buffer.data());
+    Encode(OffsetData{.offset_bytes = request.offset_bytes}, end);
+  }
+}
+
+uint32_t StateOf(ExtentKind kind) {
+  switch (kind) {
+    case ExtentKind::kData:
+      return 0;
+    case ExtentKind::kZero:
+      return kStateZero;
+    case ExtentKind::kHole:
+      return kStateHole | kStateZero;
+  }
+  return 0;
+}
+
+void ExecuteBlockStatus(Device& device, const Session& session, Request& request) {
+  const size_t max_count = request.Has(kCommandFlagReqOne) ? 1 : kMaxExtents;
+  const auto extents = device.Extents({request.offset_bytes, request.length_bytes}, max_count);
+  if (!extents.ok()) return RefuseFor(session, request, extents.status().failure());
+  const size_t payload_bytes = sizeof(BigU32) + extents.value().size() * sizeof(BlockDescriptor);
+  if (!request.buffer.Reserve(sizeof(ChunkHeader) + payload_bytes)) return RefuseForMemory(session, request);
+  std::byte* end = Encode(Chunk(request, kReplyTypeBlockStatus, payload_bytes), request.buffer.data());
+  end = Encode(BigU32(kBaseAllocationId), end);
+  for (const Extent& extent : extents.value()) {
+    const auto length_bytes = static_cast<uint32_t>(extent.range.length_bytes);  // no longer than the request
+    end = Encode(BlockDescriptor{.length_bytes = length_bytes, .state = StateOf(extent.kind)}, end);
+  }
+  request.reply = {request.buffer.data(), sizeof(ChunkHeader) + payload_bytes};
+}
+
+// Reads and forgets: a device that keeps what it fetched has it from then on.
+Status Cache(Device& device, Request& request) {
+  const uint64_t end_bytes = request.offset_bytes + request.length_bytes;
+  for (uint64_t offset = request.offset_bytes; offset < end_bytes; offset += kPieceBytes) {
+    const size_t piece = std::min<uint64_t>(kPieceBytes, end_bytes - offset);
+    ROOTLOOM_RETURN_IF_ERROR(device.Read(offset, {request.buffer.data(), piece}));
+  }
+  return Status::Ok();
+}
+
+// NO_HOLE: real zeros, written like any other data.
+Status WriteZeros(Device& device, Request& request) {
+  const uint64_t end_bytes = request.offset_bytes + request.length_bytes;
+  std::memset(request.buffer.data(), 0, std::min<uint32_t>(kPieceBytes, request.length_bytes));
+  for (uint64_t offset = request.offset_bytes; offset < end_bytes; offset += kPieceBytes) {
+    const size_t piece = std::min<uint64_t>(kPieceBytes, end_bytes - offset);
+    ROOTLOOM_RETURN_IF_ERROR(device.Write(offset, {request.buffer.data(), piece}));
+  }
+  return request.Has(kCommandFlagFua) ? device.Flush() : Status::Ok();
+}
+
+Status Trim(Device& device, const Request& request) {
+  ROOTLOOM_RETURN_IF_ERROR(device.Trim({request.offset_bytes, request.length_bytes}));
+  return request.Has(kCommandFlagFua) ? device.Flush() : Status::Ok();
+}
+
+// The commands that are answered with success or failure alone.
+Status Change(Device& device, Request& request) {
+  const Range range{request.offset_bytes, request.length_bytes};
+  const Durability durability = request.Has(kCommandFlagFua) ? Durability::kDurable : Durability::kBuffered;
+  switch (request.command) {
+    case Command::kWrite:
+      return device.Write(range.offset_bytes, request.payload, durability);
+    case Command::kWriteZeroes:
+      // Nothing has to be sent for it, so it is never slower than the write that a client would do instead: every one
+      // counts as fast, but those that have to write.
+      return request.Has(kCommandFlagNoHole) ? WriteZeros(device, request) : device.Zero(range, durability);
+    case Command::kTrim:
+      return Trim(device, request);
+    case Command::kCache:
+      return Cache(device, request);
+    default:  // kFlush
+      return device.writable() ? device.Flush() : Status::Ok();
+  }
+}
+
+}  // namespace
+
+WireError ToWireError(const Request& request, const Failure& failure) {
+  switch (failure.error_number) {
+    case EPERM:
+    case EACCES:
+    case EROFS:
+      return WireError::kPermission;
+    case ENOMEM:
+      return WireError::kNoMemory;
+    case EINVAL:
+      return WireError::kInvalid;
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+      return WireError::kNoSpace;
+    case EOPNOTSUPP:
+      return request.Has(kCommandFlagFastZero) ? WireError::kNotSupported : WireError::kInvalid;
+    default:
+      break;
+  }
+  switch (failure.kind) {
+    case StatusKind::kNoSpace:
+      return WireError::kNoSpace;
+    case StatusKind::kCancelled:
+      return WireError::kShutdown;
+    default:
+      return WireError::kIo;
+  }
+}
+
+void Refuse(const Session& session, Request& request, WireError error, std::string_view message) {
+  request.failed = true;
+  const auto number = static_cast<uint32_t>(error);
+  if (!session.structured_replies) {
+    const SimpleReply reply{.error = number, .cookie = request.cookie};
+    return UseShortReply(request, Encode(reply, request.short_reply.data()));
+  }
+  message = CutText(message, kMaxStringBytes);
+  constexpr size_t kFixedBytes = sizeof(ChunkHeader) + sizeof(ErrorChunk);
+  std::byte* start = request.short_reply.data();
+  if (message.size() > request.short_reply.size() - kFixedBytes) {
+    // An error is worth more than its text.
+    if (request.buffer.Reserve(kFixedBytes + message.size())) {
+      start = request.buffer.data();
+    } else {
+      message = {};
+    }
+  }
+  std::byte* end = Encode(Chunk(request, kReplyTypeError, sizeof(ErrorChunk) + message.size()), start);
+  end = Encode(ErrorChunk{.error = number, .message_bytes = static_cast<uint16_t>(message.size())}, end);
+  std::copy_n(reinterpret_cast<const std::byte*>(message.data()), message.size(), end);
+  request.reply = {start, kFixedBytes + message.size()};
+}
+
+void Execute(Device& device, const Session& session, Request& request) {
+  request.failed = false;
+  if (request.command == Command::kRead) return ExecuteRead(device, session, request);
+  if (request.command == Command::kBlockStatus) return ExecuteBlockStatus(device, session, request);
+  const bool writes_zeros = request.command == Command::kWriteZeroes && request.Has(kCommandFlagNoHole);
+  if (writes_zeros && request.Has(kCommandFlagFastZero)) {
+    return Refuse(session, request, WireError::kNotSupported, "zeros that leave no hole are not fast");
+  }
+  if ((writes_zeros || request.command == Command::kCache) &&
+      !request.buffer.Reserve(std::min(kPieceBytes, request.length_bytes))) {
+    return RefuseForMemory(session, request);
+  }
+  const Status status = Change(device, request);
+  status.ok() ? Succeed(request) : RefuseFor(session, request, status.failure());
+}
+
+}  // namespace rootloom::nbd

@@ -1,0 +1,23 @@
+// Operations: what a request does to a device, and the answer to it as bytes.
+#pragma once
+
+#include <string_view>
+
+#include "native/block/device.h"
+#include "native/nbd/request.h"
+#include "native/nbd/session.h"
+
+namespace rootloom::nbd {
+
+// Runs a request that CheckRequest let pass, and leaves the encoded answer in it; a failure of the device is an answer
+// too. FLUSH and FUA are answered after the device said that the data is durable. Blocks for as long as the device
+// does. Any thread; requests are independent of each other. REQUIRES: command is not DISC.
+void Execute(Device& device, const Session& session, Request& request);
+
+// Leaves an error as the answer. The message reaches clients that negotiated structured replies.
+void Refuse(const Session& session, Request& request, WireError error, std::string_view message);
+
+// What a client may be told of a device's failure: the protocol allows eight numbers only.
+WireError ToWireError(const Request& request, const Failure& failure);
+
+}  // namespace rootloom::nbd

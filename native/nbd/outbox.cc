@@ -1,0 +1,148 @@
+#include "native/nbd/outbox.h"
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace rootloom::nbd {
+
+namespace {
+
+constexpr size_t kMaxRequests = 256;
+// Room for one request of the largest size while another is being answered.
+constexpr uint64_t kMaxBytes = 2 * uint64_t{kMaxPayloadBytes};
+// Larger buffers are given back to the allocator at once.
+constexpr size_t kKeptBufferBytes = (64 << 10) + 64;
+constexpr size_t kMaxPieces = 128;  // of one sendmsg
+
+}  // namespace
+
+Request* Outbox::Take() {
+  if (spare_.empty()) {
+    std::lock_guard lock(mutex_);
+    spare_.Append(free_);
+  }
+  if (!spare_.empty()) return spare_.Pop();
+  return all_.emplace_back(std::make_unique<Request>()).get();
+}
+
+void Outbox::Expect(size_t count, uint64_t cost_bytes) {
+  std::lock_guard lock(mutex_);
+  under_way_ += count;
+  under_way_bytes_ += cost_bytes;
+}
+
+void Outbox::Deliver(RequestFifo& answered) {
+  std::unique_lock lock(mutex_);
+  waiting_ = Waiting::kNo;
+  while (!answered.empty()) {
+    Request* request = answered.Pop();
+    ++under_way_;
+    under_way_bytes_ += request->cost_bytes;
+    unsent_.Push(request);
+  }
+  Send(lock);
+}
+
+void Outbox::Complete(Request* request) {
+  std::unique_lock lock(mutex_);
+  unsent_.Push(request);
+  Send(lock);
+}
+
+Outbox::Outlook Outbox::Look(bool waits_for_input) {
+  std::lock_guard lock(mutex_);
+  const Outlook outlook{.idle = under_way_ == 0 && !sending_,
+                        .room = under_way_ < kMaxRequests && under_way_bytes_ < kMaxBytes,
+                        .blocked = blocked_,
+                        .broken = broken_};
+  if (outlook.idle) {
+    waiting_ = Waiting::kNo;
+  } else {
+    waiting_ = waits_for_input && outlook.room ? Waiting::kForTrouble : Waiting::kForAnyChange;
+  }
+  return outlook;
+}
+
+void Outbox::Resume() {
+  std::unique_lock lock(mutex_);
+  waiting_ = Waiting::kNo;
+  blocked_ = false;
+  Send(lock);
+}
+
+void Outbox::Break() {
+  std::lock_guard lock(mutex_);
+  broken_ = true;
+  blocked_ = false;
+  if (!sending_) DropUnsent();
+}
+
+void Outbox::Send(std::unique_lock<std::mutex>& lock) {
+  if (sending_ || blocked_) return;
+  sending_ = true;
+  bool trouble = false;
+  bool sent_any = false;
+  while (!unsent_.empty() && !broken_) {
+    iovec pieces[kMaxPieces];
+    size_t count = 0;
+    for (Request* request = unsent_.front(); request != nullptr && count < kMaxPieces; request = request->next) {
+      const auto rest = request->reply.subspan(count == 0 ? front_sent_bytes_ : 0);
+      pieces[count++] = {const_cast<std::byte*>(rest.data()), rest.size()};
+    }
+    // Only the sender takes from the queue, so what pieces refer to stays while the lock is not held.
+    lock.unlock();
+    msghdr message{};
+    message.msg_iov = pieces;
+    message.msg_iovlen = count;
+    const ssize_t sent = ::sendmsg(socket_, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    const int error_number = sent < 0 ? errno : 0;
+    lock.lock();
+    if (sent >= 0) {
+      RetireSent(static_cast<size_t>(sent));
+      sent_any = true;
+    } else if (error_number == EAGAIN) {
+      blocked_ = true;
+      trouble = true;
+      break;
+    } else if (error_number != EINTR) {
+      broken_ = true;
+      trouble = true;
+    }
+  }
+  if (broken_ && !unsent_.empty()) {
+    DropUnsent();
+    sent_any = true;
+  }
+  sending_ = false;
+  const bool wakes = trouble ? waiting_ != Waiting::kNo : sent_any && waiting_ == Waiting::kForAnyChange;
+  if (!wakes) return;
+  waiting_ = Waiting::kNo;
+  // With the lock held: once it is released, the connection may end and take the event with it.
+  wake_.Wake();
+}
+
+void Outbox::RetireSent(size_t sent_bytes) {
+  sent_bytes += front_sent_bytes_;
+  while (!unsent_.empty() && sent_bytes >= unsent_.front()->reply.size()) {
+    sent_bytes -= unsent_.front()->reply.size();
+    Release(unsent_.Pop());
+  }
+  front_sent_bytes_ = sent_bytes;
+}
+
+void Outbox::DropUnsent() {
+  while (!unsent_.empty()) Release(unsent_.Pop());
+  front_sent_bytes_ = 0;
+}
+
+void Outbox::Release(Request* request) {
+  --under_way_;
+  under_way_bytes_ -= request->cost_bytes;
+  if (request->buffer.capacity() > kKeptBufferBytes) request->buffer.Free();
+  free_.Push(request);
+}
+
+}  // namespace rootloom::nbd
