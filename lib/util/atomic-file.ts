@@ -82,7 +82,7 @@ export interface MoveOptions {
 }
 
 /**
- * Moves a regular file to a name that is free: synced, then renamed, or copied when `target` is on another filesystem. Sync
+ * Moves a regular file, over an older one if need be: synced, then renamed, or copied when `target` is on another filesystem. Sync
  * the folder of `target` afterwards to make the new name durable. On failure or abort the source is as it was.
  */
 export async function moveFile(source: string, target: string, options: MoveOptions = {}): Promise<void> {

@@ -5,11 +5,12 @@
  * area's lock, so a folder without a living beacon is never one that is just being made.
  */
 import { randomUUID } from 'node:crypto';
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { makeFolder } from './atomic-file.js';
 import { Beacon, probeBeacon } from './beacon.js';
 import { withFileLock } from './file-lock.js';
+import { listIfThere } from './lookup.js';
 import { isSystemError, withSystemErrors } from './system-error.js';
 
 const LOCK_NAME = 'lock';
@@ -77,12 +78,7 @@ export async function sweepOwnedFolders(area: string, signal?: AbortSignal): Pro
 }
 
 async function listFolders(area: string): Promise<string[]> {
-  try {
-    return (await readdir(area)).filter((name) => name !== LOCK_NAME);
-  } catch (error) {
-    if (isSystemError(error, 'ENOENT')) return [];
-    throw error;
-  }
+  return (await listIfThere(area)).filter((name) => name !== LOCK_NAME);
 }
 
 /** False when the owner is provably gone; a folder that its owner has just removed counts as gone too. */
