@@ -1,0 +1,97 @@
+#include "native/chain/chain_device.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "native/block/extent_list.h"
+
+namespace rootloom {
+
+namespace {
+
+constexpr char kOpenChain[] = "open chain";
+constexpr size_t kCacheBytes = 32 << 20;
+
+// The public calls refuse changes of a device that is not writable before they get here.
+Status RefuseChange() { return Failure{.kind = StatusKind::kIo, .operation = "change chain", .error_number = EROFS}; }
+
+}  // namespace
+
+ChainDevice::ChainDevice(const Header& header)
+    : build_(header.build),
+      size_bytes_(header.size_bytes),
+      block_size_(header.block_size),
+      index_(header.mappings),
+      cache_(kCacheBytes) {}
+
+Result<std::shared_ptr<ChainDevice>> ChainDevice::Open(const Header& header, const ResolveDiff& resolve) {
+  const std::string chain = header.build.ToText();
+  if (header.incomplete) {
+    return Failure{.kind = StatusKind::kUnsupported,
+                   .operation = kOpenChain,
+                   .detail = "its header was written before its data was stored, a final one is needed",
+                   .path = chain};
+  }
+  std::shared_ptr<ChainDevice> device(new ChainDevice(header));
+  for (const Uuid& build : header.sources) {
+    std::optional<BuildData> data = FindBuildData(header, build);
+    if (!data) {
+      return Failure{.kind = StatusKind::kCorrupt,
+                     .operation = kOpenChain,
+                     .detail = "its header does not say how the data of build " + build.ToText() + " is stored",
+                     .path = chain};
+    }
+    std::optional<std::string> path = resolve(build);
+    if (!path) {
+      return Failure{.kind = StatusKind::kNotFound,
+                     .operation = kOpenChain,
+                     .detail = "the data of build " + build.ToText() + " is needed, and nothing says where it is",
+                     .path = chain,
+                     .error_number = ENOENT};
+    }
+    device->diffs_.push_back(
+        std::make_unique<Diff>(Diff::Source{.path = *std::move(path),
+                                            .data = *std::move(data),
+                                            .cache_key = static_cast<uint32_t>(device->diffs_.size()),
+                                            .cache = &device->cache_}));
+  }
+  return device;
+}
+
+Status ChainDevice::DoRead(uint64_t offset_bytes, std::span<std::byte> buffer) {
+  for (size_t index = index_.Find(offset_bytes / kPageBytes); !buffer.empty(); ++index) {
+    const Mapping mapping = index_.At(index);
+    const uint64_t skip_bytes = offset_bytes - uint64_t{mapping.offset_pages} * kPageBytes;
+    const size_t count = std::min<uint64_t>(buffer.size(), uint64_t{mapping.length_pages} * kPageBytes - skip_bytes);
+    const auto part = buffer.first(count);
+    if (mapping.source == kZeroSource) {
+      std::memset(part.data(), 0, part.size());
+    } else {
+      const uint64_t stored_bytes = uint64_t{mapping.storage_pages} * kPageBytes + skip_bytes;
+      ROOTLOOM_RETURN_IF_ERROR(diffs_[mapping.source]->Read(stored_bytes, part));
+    }
+    buffer = buffer.subspan(count);
+    offset_bytes += count;
+  }
+  return Status::Ok();
+}
+
+Status ChainDevice::DoWrite(uint64_t, std::span<const std::byte>, Durability) { return RefuseChange(); }
+Status ChainDevice::DoZero(Range, Durability) { return RefuseChange(); }
+Status ChainDevice::DoTrim(Range) { return RefuseChange(); }
+
+Result<std::vector<Extent>> ChainDevice::DoExtents(Range range, size_t max_count) {
+  ExtentList extents(max_count);
+  uint64_t offset_bytes = range.offset_bytes;
+  for (size_t index = index_.Find(offset_bytes / kPageBytes); offset_bytes < range.end_bytes(); ++index) {
+    const Mapping mapping = index_.At(index);
+    const uint64_t end_bytes = std::min(mapping.end_pages() * kPageBytes, range.end_bytes());
+    const ExtentKind kind = mapping.source == kZeroSource ? ExtentKind::kZero : ExtentKind::kData;
+    if (!extents.Add({.range = {offset_bytes, end_bytes - offset_bytes}, .kind = kind})) break;
+    offset_bytes = end_bytes;
+  }
+  return std::move(extents).Take();
+}
+
+}  // namespace rootloom

@@ -1,0 +1,57 @@
+// ChainDevice: the read-only device that a header and its diffs describe.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "native/block/device.h"
+#include "native/chain/diff.h"
+#include "native/chain/extent_index.h"
+#include "native/chain/frame_cache.h"
+#include "native/chain/header.h"
+
+namespace rootloom {
+
+// Reads are split by mapping: neighbouring pages that are stored together are read together, and zeros are not read
+// at all. Each diff is opened on first use and stays open until the device is destroyed.
+class ChainDevice final : public Device {
+ public:
+  // The path of a build's data, or nullopt when it is not known.
+  using ResolveDiff = std::function<std::optional<std::string>(const Uuid& build)>;
+
+  // Opens no file; resolve is called here only, once for each build that header refers to. Fails with kNotFound for a
+  // build that resolve does not know, with kUnsupported for a header whose upload has not ended, and with kCorrupt
+  // when it does not say how one of its builds is stored.
+  static Result<std::shared_ptr<ChainDevice>> Open(const Header& header, const ResolveDiff& resolve);
+
+  std::string name() const override { return "chain " + build_.ToText(); }
+  uint64_t size_bytes() const override { return size_bytes_; }
+  uint32_t block_size() const override { return block_size_; }
+  bool writable() const override { return false; }
+  Status Flush() override { return Status::Ok(); }
+
+  const Uuid& build() const { return build_; }
+
+ protected:
+  Status DoRead(uint64_t offset_bytes, std::span<std::byte> buffer) override;
+  Status DoWrite(uint64_t offset_bytes, std::span<const std::byte> data, Durability durability) override;
+  Status DoZero(Range range, Durability durability) override;
+  Status DoTrim(Range range) override;
+  // kData for what a diff holds, kZero for the rest.
+  Result<std::vector<Extent>> DoExtents(Range range, size_t max_count) override;
+
+ private:
+  explicit ChainDevice(const Header& header);
+
+  const Uuid build_;
+  const uint64_t size_bytes_;
+  const uint32_t block_size_;
+  const ExtentIndex index_;
+  FrameCache cache_;
+  std::vector<std::unique_ptr<Diff>> diffs_;  // by Mapping::source
+};
+
+}  // namespace rootloom

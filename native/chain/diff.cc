@@ -1,0 +1,113 @@
+#include "native/chain/diff.h"
+
+#include <fcntl.h>
+#include <zstd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <vector>
+
+#include "native/chain/lz4_frame.h"
+#include "native/util/file_io.h"
+
+namespace rootloom {
+
+namespace {
+
+constexpr char kReadDiff[] = "read diff";
+
+// Writers use frames of 2 MiB. What a header may make a reader allocate for one frame is bounded well above that.
+constexpr uint32_t kMaxFrameBytes = 64 << 20;
+
+Status UnpackZstd(std::span<const std::byte> packed, std::span<std::byte> target) {
+  const size_t size = ZSTD_decompress(target.data(), target.size(), packed.data(), packed.size());
+  if (ZSTD_isError(size)) {
+    return Status::Corrupt(kReadDiff, std::string("its zstd frame is damaged: ") + ZSTD_getErrorName(size));
+  }
+  if (size != target.size()) return Status::Corrupt(kReadDiff, "its zstd frame holds less than it claims");
+  return Status::Ok();
+}
+
+}  // namespace
+
+Status Diff::Read(uint64_t offset_bytes, std::span<std::byte> buffer) {
+  if (source_.data.table.compression == Compression::kNone) return ReadStored(offset_bytes, buffer);
+  return ReadFrames(offset_bytes, buffer);
+}
+
+Result<int> Diff::Open() {
+  if (const int fd = opened_fd_.load(std::memory_order_acquire); fd >= 0) return fd;
+  std::lock_guard lock(open_mutex_);
+  if (fd_.valid()) return fd_.get();
+  Result<UniqueFd> opened = OpenFile(source_.path, O_RDONLY);
+  if (!opened.ok()) {
+    Failure failure = opened.status().failure();
+    failure.operation = "open diff";
+    failure.detail = "the data of build " + source_.data.build.ToText() +
+                     " cannot be opened: " + std::string(std::strerror(failure.error_number));
+    return failure;
+  }
+  ROOTLOOM_ASSIGN_OR_RETURN(file_size_bytes_, FileSize(opened.value().get(), source_.path));
+  fd_ = std::move(opened.value());
+  opened_fd_.store(fd_.get(), std::memory_order_release);
+  return fd_.get();
+}
+
+Status Diff::ReadStored(uint64_t offset_bytes, std::span<std::byte> buffer) {
+  ROOTLOOM_ASSIGN_OR_RETURN(const int fd, Open());
+  if (offset_bytes > file_size_bytes_ || buffer.size() > file_size_bytes_ - offset_bytes) {
+    return Corrupt("the data of build " + source_.data.build.ToText() + " ends there, byte " +
+                       std::to_string(offset_bytes + buffer.size()) + " was expected",
+                   file_size_bytes_);
+  }
+  return PreadAll(fd, buffer, offset_bytes, source_.path);
+}
+
+Status Diff::ReadFrames(uint64_t offset_bytes, std::span<std::byte> buffer) {
+  const std::vector<Frame>& frames = source_.data.table.frames;
+  auto frame = std::partition_point(frames.begin(), frames.end(),
+                                    [&](const Frame& each) { return each.end_bytes() <= offset_bytes; });
+  for (; !buffer.empty(); ++frame) {
+    if (frame == frames.end() || frame->start_bytes > offset_bytes) {
+      return Corrupt("the frame table of build " + source_.data.build.ToText() + " has a gap at uncompressed byte " +
+                         std::to_string(offset_bytes),
+                     frame == frames.end() ? file_size_bytes_ : frame->stored_start_bytes);
+    }
+    if (std::max(frame->size_bytes, frame->stored_size_bytes) > kMaxFrameBytes) {
+      return Status::Unsupported(kReadDiff,
+                                 "the data of build " + source_.data.build.ToText() + " has frames above 64 MiB");
+    }
+    const FrameCache::Key key{source_.cache_key, static_cast<uint32_t>(frame - frames.begin())};
+    ROOTLOOM_ASSIGN_OR_RETURN(
+        const auto data, source_.cache->Get(key, frame->size_bytes,
+                                            [&](std::span<std::byte> target) { return UnpackFrame(*frame, target); }));
+    const uint64_t skip = offset_bytes - frame->start_bytes;
+    const size_t count = std::min<uint64_t>(buffer.size(), frame->size_bytes - skip);
+    std::memcpy(buffer.data(), data->data() + skip, count);
+    buffer = buffer.subspan(count);
+    offset_bytes += count;
+  }
+  return Status::Ok();
+}
+
+Status Diff::UnpackFrame(const Frame& frame, std::span<std::byte> target) {
+  std::vector<std::byte> packed(frame.stored_size_bytes);
+  ROOTLOOM_RETURN_IF_ERROR(ReadStored(frame.stored_start_bytes, packed));
+  const Status status = source_.data.table.compression == Compression::kZstd ? UnpackZstd(packed, target)
+                                                                             : UnpackLz4Frame(packed, target);
+  if (status.ok()) return status;
+  return Corrupt("the data of build " + source_.data.build.ToText() + " is damaged: " + status.failure().detail,
+                 frame.stored_start_bytes);
+}
+
+Status Diff::Corrupt(std::string detail, uint64_t offset_bytes) const {
+  return Failure{.kind = StatusKind::kCorrupt,
+                 .operation = kReadDiff,
+                 .detail = std::move(detail),
+                 .path = source_.path,
+                 .offset_bytes = offset_bytes,
+                 .error_number = EIO};
+}
+
+}  // namespace rootloom

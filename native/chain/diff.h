@@ -1,0 +1,51 @@
+// Diff: reads the stored data of one build, plain or compressed.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <span>
+#include <string>
+
+#include "native/chain/frame_cache.h"
+#include "native/chain/header.h"
+#include "native/util/status.h"
+#include "native/util/unique_fd.h"
+
+namespace rootloom {
+
+// Thread-safe. The file is opened on first use and then kept open; a failed opening is tried again by the next read.
+class Diff {
+ public:
+  struct Source {
+    std::string path;
+    BuildData data;      // whose table says whether and how the file is compressed
+    uint32_t cache_key;  // FrameCache::Key::diff, unique in cache
+    FrameCache* cache;   // must outlive the diff
+  };
+
+  explicit Diff(Source source) : source_(std::move(source)) {}
+
+  // Fills buffer with the uncompressed bytes at offset_bytes. Fails with kNotFound when there is no such file, and with
+  // kCorrupt when it ends too soon, lacks the frame, or holds a damaged one; the failure names path and build, and says
+  // where in the file.
+  Status Read(uint64_t offset_bytes, std::span<std::byte> buffer);
+
+ private:
+  // The open file's descriptor, which the diff owns.
+  Result<int> Open();
+  // Reads stored bytes, and tells a file that ends too soon from one that cannot be read.
+  Status ReadStored(uint64_t offset_bytes, std::span<std::byte> buffer);
+  Status ReadFrames(uint64_t offset_bytes, std::span<std::byte> buffer);
+  Status UnpackFrame(const Frame& frame, std::span<std::byte> target);
+  Status Corrupt(std::string detail, uint64_t offset_bytes) const;
+
+  const Source source_;
+  std::mutex open_mutex_;
+  UniqueFd fd_;                   // set once, under open_mutex_
+  uint64_t file_size_bytes_ = 0;  // set before opened_fd_
+  std::atomic<int> opened_fd_ = -1;
+};
+
+}  // namespace rootloom

@@ -1,0 +1,232 @@
+// NormalizeHeader: the rules of a header as a whole, the same for every layout.
+#include <algorithm>
+#include <bit>
+
+#include "native/chain/header_layout.h"
+
+namespace rootloom {
+
+namespace {
+
+constexpr uint32_t kMaxBlockBytes = 1U << 30;
+constexpr uint64_t kMaxFileBytes = INT64_MAX;
+// What JavaScript can hold exactly; no history of builds comes near.
+constexpr uint64_t kMaxCount = (1ULL << 53) - 1;
+
+class Normalizer {
+ public:
+  Normalizer(Header& header, const char* operation, StatusKind failure_kind)
+      : header_(header), operation_(operation), failure_kind_(failure_kind) {}
+
+  Status Run() {
+    ROOTLOOM_RETURN_IF_ERROR(CheckPrefix());
+    ROOTLOOM_RETURN_IF_ERROR(CheckSources());
+    ROOTLOOM_RETURN_IF_ERROR(CheckMappings());
+    JoinNeighbours();
+    OrderSources();
+    ROOTLOOM_RETURN_IF_ERROR(CheckBuilds());
+    return RelateBuilds();
+  }
+
+ private:
+  Status Fail(std::string detail) const {
+    return Failure{.kind = failure_kind_, .operation = operation_, .detail = std::move(detail)};
+  }
+
+  Status CheckPrefix() const {
+    if (header_.version > kMaxCount || header_.generation > kMaxCount) {
+      return Fail("its version or generation is above 2^53 - 1");
+    }
+    if (header_.block_size < kPageBytes || header_.block_size > kMaxBlockBytes ||
+        !std::has_single_bit(header_.block_size)) {
+      return Fail("its block size is " + std::to_string(header_.block_size) +
+                  ", a power of two from 4096 to 2^30 was expected");
+    }
+    if (PagesFor(header_.size_bytes) > kMaxPages) return Fail("its device is larger than 16 TiB");
+    if (header_.build.is_nil()) return Fail("its build id is nil");
+    return Status::Ok();
+  }
+
+  Status CheckSources() const {
+    if (header_.sources.size() > kMaxSources) return Fail("it refers to more than 65535 builds");
+    std::vector<Uuid> sorted = header_.sources;
+    std::sort(sorted.begin(), sorted.end());
+    if (!sorted.empty() && sorted.front().is_nil()) return Fail("a mapping's build id is nil");
+    if (std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end()) return Fail("it names a build twice");
+    return Status::Ok();
+  }
+
+  Status CheckMappings() {
+    uint64_t position = 0;
+    for (size_t index = 0; index < header_.mappings.size(); ++index) {
+      Mapping& mapping = header_.mappings[index];
+      const auto which = [&] { return "mapping " + std::to_string(index); };
+      if (mapping.offset_pages != position) {
+        return Fail(which() + " starts at page " + std::to_string(mapping.offset_pages) + ", page " +
+                    std::to_string(position) + " was expected");
+      }
+      if (mapping.length_pages == 0) return Fail(which() + " is empty");
+      if (mapping.source == kZeroSource)
+        mapping.storage_pages = 0;
+      else if (mapping.source >= header_.sources.size())
+        return Fail(which() + " names a build that is not listed");
+      if (mapping.storage_end_pages() > kMaxPages + 1) return Fail(which() + " is stored beyond 16 TiB");
+      position = mapping.end_pages();
+    }
+    if (position != PagesFor(header_.size_bytes)) {
+      return Fail("its mappings end at page " + std::to_string(position) + ", the device at page " +
+                  std::to_string(PagesFor(header_.size_bytes)));
+    }
+    return Status::Ok();
+  }
+
+  void JoinNeighbours() {
+    auto& mappings = header_.mappings;
+    size_t kept = 0;
+    for (size_t index = 1; index < mappings.size(); ++index) {
+      if (ReadsOn(mappings[kept], mappings[index])) {
+        mappings[kept].length_pages += mappings[index].length_pages;
+      } else {
+        mappings[++kept] = mappings[index];
+      }
+    }
+    if (!mappings.empty()) mappings.resize(kept + 1);
+    mappings.shrink_to_fit();
+  }
+
+  // Lists the builds that mappings refer to by first appearance, and no others.
+  void OrderSources() {
+    std::vector<uint16_t> new_index(header_.sources.size(), kZeroSource);
+    std::vector<Uuid> ordered;
+    for (Mapping& mapping : header_.mappings) {
+      if (mapping.source == kZeroSource) continue;
+      uint16_t& index = new_index[mapping.source];
+      if (index == kZeroSource) {
+        index = static_cast<uint16_t>(ordered.size());
+        ordered.push_back(header_.sources[mapping.source]);
+      }
+      mapping.source = index;
+    }
+    header_.sources = std::move(ordered);
+  }
+
+  Status CheckBuilds() {
+    auto& builds = header_.builds;
+    if (builds.size() > kMaxBuilds) return Fail("it describes more than 65536 builds");
+    std::sort(builds.begin(), builds.end(), [](const BuildData& a, const BuildData& b) { return a.build < b.build; });
+    for (size_t index = 0; index < builds.size(); ++index) {
+      const BuildData& data = builds[index];
+      if (data.build.is_nil()) return Fail("a build that it describes has a nil id");
+      if (index > 0 && builds[index - 1].build == data.build) {
+        return Fail("it describes build " + data.build.ToText() + " twice");
+      }
+      if (data.size_bytes > kMaxFileBytes) return Fail("the size of build " + data.build.ToText() + " is negative");
+      ROOTLOOM_RETURN_IF_ERROR(CheckFrames(data));
+    }
+    return Status::Ok();
+  }
+
+  Status CheckFrames(const BuildData& data) const {
+    const FrameTable& table = data.table;
+    const std::string which = "the frame table of build " + data.build.ToText();
+    if (table.frames.empty() != (table.compression == Compression::kNone) || table.frames.size() > kMaxFrames) {
+      return Fail(which + " does not fit its compression");
+    }
+    uint64_t end_bytes = 0;
+    uint64_t stored_end_bytes = 0;
+    for (const Frame& frame : table.frames) {
+      if (frame.size_bytes == 0 || frame.size_bytes > INT32_MAX || frame.stored_size_bytes == 0 ||
+          frame.stored_size_bytes > INT32_MAX) {
+        return Fail(which + " has a frame of no or negative size");
+      }
+      if (frame.start_bytes < end_bytes || frame.start_bytes > kMaxFileBytes - frame.size_bytes ||
+          frame.stored_start_bytes < stored_end_bytes ||
+          frame.stored_start_bytes > kMaxFileBytes - frame.stored_size_bytes) {
+        return Fail(which + " has overlapping or unordered frames");
+      }
+      end_bytes = frame.end_bytes();
+      stored_end_bytes = frame.stored_start_bytes + frame.stored_size_bytes;
+    }
+    if (data.size_bytes != 0 && end_bytes > data.size_bytes) return Fail(which + " goes beyond the build's size");
+    return Status::Ok();
+  }
+
+  // Checks each mapping against its build's size, and trims the frame tables to what mappings need.
+  Status RelateBuilds() {
+    // One step more where needed frames begin, one less where they end: the running sum tells needed from not.
+    std::vector<std::vector<int32_t>> steps(header_.builds.size());
+    std::vector<size_t> builds_of_sources;
+    for (const Uuid& source : header_.sources) builds_of_sources.push_back(IndexOfBuild(source));
+    for (size_t index = 0; index < header_.mappings.size(); ++index) {
+      const Mapping& mapping = header_.mappings[index];
+      if (mapping.source == kZeroSource) continue;
+      const size_t build = builds_of_sources[mapping.source];
+      if (build == header_.builds.size()) continue;
+      const BuildData& data = header_.builds[build];
+      const Range stored = StoredRange(mapping);
+      if (data.size_bytes != 0 && stored.end_bytes > data.size_bytes) {
+        return Fail("mapping " + std::to_string(index) + " ends at byte " + std::to_string(stored.end_bytes) +
+                    " of build " + data.build.ToText() + ", which has " + std::to_string(data.size_bytes));
+      }
+      MarkFrames(data.table.frames, stored, steps[build]);
+    }
+    for (size_t build = 0; build < steps.size(); ++build) TrimFrames(header_.builds[build].table, steps[build]);
+    return Status::Ok();
+  }
+
+  size_t IndexOfBuild(const Uuid& id) const {
+    const auto& builds = header_.builds;
+    const auto found = std::lower_bound(builds.begin(), builds.end(), id,
+                                        [](const BuildData& data, const Uuid& wanted) { return data.build < wanted; });
+    return found != builds.end() && found->build == id ? static_cast<size_t>(found - builds.begin()) : builds.size();
+  }
+
+  struct Range {
+    uint64_t start_bytes;
+    uint64_t end_bytes;
+  };
+
+  // The bytes of the diff that reading the mapping touches; the device may end within its last page.
+  Range StoredRange(const Mapping& mapping) const {
+    const uint64_t device_start = uint64_t{mapping.offset_pages} * kPageBytes;
+    const uint64_t device_end = std::min(mapping.end_pages() * kPageBytes, header_.size_bytes);
+    const uint64_t start = uint64_t{mapping.storage_pages} * kPageBytes;
+    return {start, start + (device_end - device_start)};
+  }
+
+  static void MarkFrames(const std::vector<Frame>& frames, Range stored, std::vector<int32_t>& steps) {
+    if (frames.empty()) return;
+    if (steps.empty()) steps.resize(frames.size() + 1);
+    const auto first = std::partition_point(
+        frames.begin(), frames.end(), [&](const Frame& frame) { return frame.end_bytes() <= stored.start_bytes; });
+    const auto last = std::partition_point(first, frames.end(),
+                                           [&](const Frame& frame) { return frame.start_bytes < stored.end_bytes; });
+    steps[static_cast<size_t>(first - frames.begin())] += 1;
+    steps[static_cast<size_t>(last - frames.begin())] -= 1;
+  }
+
+  // A build that no mapping refers to keeps its table whole: its steps are empty.
+  static void TrimFrames(FrameTable& table, const std::vector<int32_t>& steps) {
+    if (steps.empty()) return;
+    int32_t needed = 0;
+    size_t index = 0;
+    std::erase_if(table.frames, [&](const Frame&) {
+      needed += steps[index++];
+      return needed == 0;
+    });
+    table.frames.shrink_to_fit();
+    if (table.frames.empty()) table.compression = Compression::kNone;
+  }
+
+  Header& header_;
+  const char* operation_;
+  StatusKind failure_kind_;
+};
+
+}  // namespace
+
+Status NormalizeHeader(Header& header, const char* operation, StatusKind failure_kind) {
+  return Normalizer(header, operation, failure_kind).Run();
+}
+
+}  // namespace rootloom

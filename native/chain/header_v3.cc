@@ -1,0 +1,83 @@
+// Mapping records: the whole of V3 after the prefix, and the mapping section of V4.
+//
+//   u64 offset | u64 length | u8[16] build | u64 storage offset      all in bytes, each a multiple of 4096
+//
+// A nil build stands for zeros; its storage offset means nothing.
+#include <unordered_map>
+
+#include "native/chain/header_layout.h"
+
+namespace rootloom {
+
+namespace {
+
+// Gives each build of the records its index in Header::sources.
+class SourceInterner {
+ public:
+  explicit SourceInterner(std::vector<Uuid>& sources) : sources_(sources) {}
+
+  Result<uint16_t> Intern(const Uuid& build) {
+    if (build.is_nil()) return kZeroSource;
+    // Records of one build come in streaks.
+    if (!sources_.empty() && sources_[last_] == build) return last_;
+    const auto [found, added] = indexes_.try_emplace(build, static_cast<uint16_t>(sources_.size()));
+    if (added) {
+      if (sources_.size() == kMaxSources) {
+        return Status::Unsupported(kDecodeHeader, "it refers to more than " + std::to_string(kMaxSources) + " builds");
+      }
+      sources_.push_back(build);
+    }
+    last_ = found->second;
+    return last_;
+  }
+
+ private:
+  std::vector<Uuid>& sources_;
+  std::unordered_map<Uuid, uint16_t> indexes_;
+  uint16_t last_ = 0;
+};
+
+}  // namespace
+
+Status ReadRecords(ByteReader& reader, uint64_t count, Header& header) {
+  const uint64_t device_pages = PagesFor(header.size_bytes);
+  if (count == 0 && device_pages > 0) {
+    header.sources = {header.build};
+    header.mappings = {Mapping{.length_pages = static_cast<uint32_t>(device_pages), .source = 0}};
+    return Status::Ok();
+  }
+  header.mappings.reserve(count);
+  SourceInterner interner(header.sources);
+  for (uint64_t index = 0; index < count; ++index) {
+    const size_t at = reader.position();
+    const auto offset = reader.Fixed<uint64_t>();
+    const auto length = reader.Fixed<uint64_t>();
+    ROOTLOOM_ASSIGN_OR_RETURN(const uint16_t source, interner.Intern(reader.Id()));
+    const auto storage = reader.Fixed<uint64_t>();
+    if (reader.failed()) return CorruptHeader("it ends within a mapping record", at);
+    if (offset % kPageBytes != 0 || length % kPageBytes != 0 || storage % kPageBytes != 0) {
+      return CorruptHeader("mapping " + std::to_string(index) + " is not in whole 4096-byte pages", at);
+    }
+    const uint64_t storage_pages = source == kZeroSource ? 0 : storage / kPageBytes;
+    if (offset / kPageBytes >= device_pages || length / kPageBytes > device_pages || storage_pages > kMaxPages) {
+      return CorruptHeader("mapping " + std::to_string(index) + " lies outside the device or beyond 16 TiB", at);
+    }
+    header.mappings.push_back(Mapping{.offset_pages = static_cast<uint32_t>(offset / kPageBytes),
+                                      .length_pages = static_cast<uint32_t>(length / kPageBytes),
+                                      .storage_pages = static_cast<uint32_t>(storage_pages),
+                                      .source = source});
+  }
+  return Status::Ok();
+}
+
+void WriteRecords(const Header& header, ByteWriter& writer) {
+  writer.Reserve(writer.bytes().size() + header.mappings.size() * kRecordBytes);
+  for (const Mapping& mapping : header.mappings) {
+    writer.Fixed(uint64_t{mapping.offset_pages} * kPageBytes);
+    writer.Fixed(uint64_t{mapping.length_pages} * kPageBytes);
+    writer.Id(mapping.source == kZeroSource ? Uuid() : header.sources[mapping.source]);
+    writer.Fixed(uint64_t{mapping.storage_pages} * kPageBytes);
+  }
+}
+
+}  // namespace rootloom

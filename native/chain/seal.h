@@ -1,0 +1,55 @@
+// Seal: turns what an overlay holds, or a whole device, into the diff and the header of a new build.
+//
+// The order is always: end writing, make the upper durable, store the diff, then the header. Each file is durable when
+// a seal returns; the names are the caller's to make durable. A zero block is never stored, whoever wrote it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "native/block/device.h"
+#include "native/block/overlay_device.h"
+#include "native/chain/header.h"
+#include "native/util/call_context.h"
+#include "native/util/status.h"
+
+namespace rootloom {
+
+struct SealTarget {
+  Uuid build;
+  // Neither file may exist (EEXIST). Both are removed again when the seal fails or is cancelled.
+  std::string diff_path;
+  std::string header_path;
+  // 3, 4 or 5. Without it, that of a V4 or V5 parent, else 3.
+  std::optional<uint32_t> version;
+};
+
+struct SealReport {
+  uint64_t size_bytes = 0;      // of the device
+  uint64_t diff_bytes = 0;      // stored
+  uint64_t data_blocks = 0;     // stored
+  uint64_t zero_blocks = 0;     // found or recorded as zero, stored nowhere
+  uint64_t dropped_blocks = 0;  // written, but equal to what the parent holds
+};
+
+// Seals overlay as a child of the build that parent describes: generation one higher, the same base build and block
+// size, the overlay's size. parent must be the header of the chain that is the overlay's base. Only blocks that were
+// written are looked at; one that equals what the base holds is dropped.
+//
+// Without parent the new build stands alone: generation 0, its own base, and whatever the overlay's base holds is
+// stored too.
+//
+// Freezes overlay first, for good, and fails as OverlayDevice::Freeze does when something written may be missing.
+// Fails with kInvalidArgument when overlay and parent do not belong together, when the device or the overlay's blocks
+// are not whole pages, or when the version has no room for what the parent says. The overlay may be sealed again after
+// a failure. Progress is counted in bytes of the blocks that were written, or of the device without parent.
+Result<SealReport> SealOverlay(OverlayDevice& overlay, const Header* parent, const SealTarget& target,
+                               const CallContext& context);
+
+// Seals everything that device holds as a build that stands alone, with the given block size in the header (4096 for
+// disks) and as the unit in which zeros are left out. Holes are not read. Nothing may write to device meanwhile.
+Result<SealReport> SealDevice(Device& device, uint32_t block_size, const SealTarget& target,
+                              const CallContext& context);
+
+}  // namespace rootloom
