@@ -5,6 +5,8 @@
 #include <map>
 #include <mutex>
 
+#include "native/ext4/engine/run.h"
+
 namespace rootloom {
 
 namespace {
@@ -105,8 +107,10 @@ errcode_t ReadAhead(io_channel, unsigned long long, unsigned long long) { return
 
 }  // namespace
 
-DeviceIo::DeviceIo(std::shared_ptr<Device> device)
-    : device_(std::move(device)), name_(Registry::Instance().Add(this)) {}
+DeviceIo::DeviceIo(std::shared_ptr<Device> device) : device_(std::move(device)), name_(Registry::Instance().Add(this)) {
+  static std::once_flag silenced;
+  std::call_once(silenced, rootloom_silence_library);
+}
 
 DeviceIo::~DeviceIo() { Registry::Instance().Remove(name_); }
 
@@ -182,8 +186,14 @@ IoCounts DeviceIo::counts() const {
   return counts;
 }
 
+bool DeviceIo::IsInside(Range range) const {
+  const uint64_t size_bytes = device_->size_bytes();
+  return range.offset_bytes <= size_bytes && range.length_bytes <= size_bytes - range.offset_bytes;
+}
+
 errcode_t DeviceIo::Read(uint64_t offset_bytes, std::span<std::byte> buffer) {
   if (Stopped()) return ECANCELED;
+  if (!IsInside({offset_bytes, buffer.size()})) return EXT2_ET_SHORT_READ;
   counts_.read_calls += 1;
   counts_.read_bytes += buffer.size();
   Count(read_blocks_, {offset_bytes, buffer.size()});
@@ -192,6 +202,7 @@ errcode_t DeviceIo::Read(uint64_t offset_bytes, std::span<std::byte> buffer) {
 
 errcode_t DeviceIo::Write(uint64_t offset_bytes, std::span<const std::byte> data) {
   if (Stopped()) return ECANCELED;
+  if (!IsInside({offset_bytes, data.size()})) return EXT2_ET_SHORT_WRITE;
   counts_.write_calls += 1;
   counts_.written_bytes += data.size();
   Count(written_blocks_, {offset_bytes, data.size()});
@@ -200,12 +211,20 @@ errcode_t DeviceIo::Write(uint64_t offset_bytes, std::span<const std::byte> data
 
 errcode_t DeviceIo::Zero(Range range) {
   if (Stopped()) return ECANCELED;
-  counts_.zeroed_bytes += range.length_bytes;
-  return Remember(device_->Zero(range));
+  if (!IsInside(range)) return EXT2_ET_SHORT_WRITE;
+  Result<std::vector<Extent>> extents = device_->Extents(range);
+  if (!extents.ok()) return Remember(extents.status());
+  for (const Extent& extent : extents.value()) {
+    if (extent.kind != ExtentKind::kData) continue;
+    counts_.zeroed_bytes += extent.range.length_bytes;
+    if (const errcode_t code = Remember(device_->Zero(extent.range)); code != 0) return code;
+  }
+  return 0;
 }
 
 errcode_t DeviceIo::Trim(Range range) {
   if (Stopped()) return ECANCELED;
+  if (!IsInside(range)) return EXT2_ET_SHORT_WRITE;
   return Remember(device_->Trim(range));
 }
 

@@ -8,6 +8,9 @@
 //  - The stop token is looked at first; when it is triggered, the transfer fails with ECANCELED.
 //  - A device's failure is remembered with its errno and offset, and e2fsprogs is told the errno. The code that called
 //    e2fsprogs asks for it with TakeFailure.
+//  - Bytes beyond the device's end are e2fsprogs' short read or short write, not a failure of the device: broken
+//    filesystems refer to them.
+//  - What already reads as zeros is not zeroed again.
 //  - e2fsprogs' flush is a no-op: what it orders by flushing is ordered on a Device anyway, and durability is decided
 //  by
 //    whoever owns the device, once, at the end.
@@ -69,6 +72,7 @@ class DeviceIo {
  private:
   errcode_t Remember(Status status);
   bool Stopped();
+  bool IsInside(Range range) const;
   void Count(std::unordered_set<uint64_t>& blocks, Range range);
 
   const std::shared_ptr<Device> device_;

@@ -1,0 +1,117 @@
+#include "native/ext4/engine/engine.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstdio>
+#include <ctime>
+#include <mutex>
+#include <optional>
+#include <string_view>
+
+namespace rootloom {
+
+namespace {
+
+// A flag under a mutex, because waiting for a mutex cannot be cancelled.
+struct LockState {
+  std::mutex mutex;
+  std::condition_variable_any released;
+  bool held = false;
+
+  static LockState& Instance() {
+    static LockState state;
+    return state;
+  }
+};
+
+// What the events of one run need.
+struct Observer {
+  const CallContext& context;
+  DeviceIo& io;
+  const char* step;
+  E2fsckRun result;
+};
+
+void OnProblem(void* owner, unsigned code, const char* message, size_t length, int fixed) {
+  E2fsckRun& result = static_cast<Observer*>(owner)->result;
+  std::string_view text(message, length);
+  const auto first = text.find_first_not_of(" \n");
+  // Problems that e2fsck does not show in this mode have no message.
+  if (first == std::string_view::npos) return;
+  text = text.substr(first, text.find_last_not_of(" \n") - first + 1);
+  result.problem_count += 1;
+  if (result.problems.size() < kMaxProblems) result.problems.push_back({code, std::string(text), fixed != 0});
+}
+
+void OnOutput(void* owner, const char* text, size_t length) {
+  std::string& output = static_cast<Observer*>(owner)->result.output;
+  output.append(text, std::min(length, kMaxOutputBytes - output.size()));
+}
+
+void OnProgress(void* owner, int pass, unsigned long current, unsigned long total) {
+  const auto& observer = *static_cast<Observer*>(owner);
+  observer.context.report({observer.step + std::string(", pass ") + std::to_string(pass), current, total});
+}
+
+int MustStop(void* owner) {
+  const auto& observer = *static_cast<Observer*>(owner);
+  return observer.io.has_failure() || observer.context.stop.stop_requested() ? 1 : 0;
+}
+
+rootloom_engine_run MakeRun(Observer& observer) {
+  rootloom_engine_run run = {};
+  run.events = {.owner = &observer,
+                .on_problem = OnProblem,
+                .on_output = OnOutput,
+                .on_progress = OnProgress,
+                .must_stop = MustStop};
+  run.device_name = observer.io.name();
+  run.device_size = observer.io.device().size_bytes();
+  return run;
+}
+
+}  // namespace
+
+Result<E2fsckLock> E2fsckLock::Acquire(const CallContext& context) {
+  LockState& state = LockState::Instance();
+  std::unique_lock lock(state.mutex);
+  if (!state.released.wait(lock, context.stop, [&] { return !state.held; })) {
+    return Status::Cancelled("wait for another check to end");
+  }
+  state.held = true;
+  return E2fsckLock();
+}
+
+E2fsckLock::~E2fsckLock() {
+  if (!held_) return;
+  LockState& state = LockState::Instance();
+  {
+    std::lock_guard lock(state.mutex);
+    state.held = false;
+  }
+  state.released.notify_one();
+}
+
+Result<E2fsckRun> RunE2fsck(DeviceIo& io, const E2fsckOptions& options, const CallContext& context) {
+  ROOTLOOM_ASSIGN_OR_RETURN(const E2fsckLock lock, E2fsckLock::Acquire(context));
+  Observer observer{.context = context, .io = io, .step = "check", .result = {}};
+  rootloom_engine_run run = MakeRun(observer);
+  run.options = options.letters;
+  run.extended_options = options.extended_options;
+  std::snprintf(run.now, sizeof run.now, "%lld", static_cast<long long>(options.time));
+  rootloom_engine_io_manager = DeviceIo::manager();
+  observer.result.exit_bits = rootloom_run_e2fsck(&run);
+  if (std::optional<Failure> failure = io.TakeFailure()) return std::move(*failure);
+  ROOTLOOM_RETURN_IF_ERROR(context.CheckStopped("check the filesystem"));
+  return std::move(observer.result);
+}
+
+errcode_t RunResize(DeviceIo& io, ext2_filsys filesystem, blk64_t* size_blocks, const CallContext& context) {
+  Observer observer{.context = context, .io = io, .step = "resize", .result = {}};
+  rootloom_engine_run run = MakeRun(observer);
+  return rootloom_run_resize(&run, filesystem, size_blocks);
+}
+
+int64_t Now() { return std::time(nullptr); }
+
+}  // namespace rootloom

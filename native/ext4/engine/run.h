@@ -1,0 +1,81 @@
+/* One run of an e2fsprogs program's engine (e2fsck, resize2fs) inside this process.
+ *
+ * Upstream's programs print, ask, look at the host, and end the process. Their objects are compiled with shim.h
+ * included first, which redirects all of that to the run that the calling thread is in; C, because longjmp must cross
+ * upstream's frames and no others. A run belongs to one thread. e2fsck keeps state in process-wide variables, so only
+ * one thread may be in rootloom_run_e2fsck; resize2fs does not. EngineLock sees to that.
+ */
+#ifndef ROOTLOOM_NATIVE_EXT4_ENGINE_RUN_H_
+#define ROOTLOOM_NATIVE_EXT4_ENGINE_RUN_H_
+
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#ifdef __cplusplus
+#include "native/ext4/ext2fs.h"
+#else
+#include <ext2fs/ext2_fs.h>
+#include <ext2fs/ext2fs.h>
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What a run reports to its owner. The functions must return: they may neither throw nor jump. */
+struct rootloom_engine_events {
+  void* owner;
+  /* One problem that e2fsck found: its code, the message without prompt and answer, and whether it was fixed. */
+  void (*on_problem)(void* owner, unsigned code, const char* message, size_t length, int fixed);
+  /* Text as the program would have printed it. */
+  void (*on_output)(void* owner, const char* text, size_t length);
+  /* pass counts from 1; current and total are in units of the pass. */
+  void (*on_progress)(void* owner, int pass, unsigned long current, unsigned long total);
+  /* True when the run shall end now: it was cancelled, or the device failed. */
+  int (*must_stop)(void* owner);
+};
+
+struct rootloom_engine_run {
+  struct rootloom_engine_events events;
+  const char* device_name;             /* in DeviceIo's registry */
+  unsigned long long device_size;      /* in bytes */
+  const char* options;                 /* e2fsck's option letters, in order */
+  const char* extended_options;        /* the argument of the letter E */
+  char now[24];                        /* seconds since 1970, in decimal */
+
+  /* The rest belongs to shim.c. */
+  FILE* output;
+  jmp_buf exit_point;
+  int exit_code;
+  int next_option;
+  ext2_filsys filesystem;   /* opened by e2fsck and not yet closed */
+  int context_exists;       /* e2fsck's context is allocated and not yet freed */
+  int problem_open;         /* between the start of a problem and its answer */
+  unsigned problem_code;
+  char* message;
+  size_t message_length;
+};
+
+/* Runs e2fsck with run->options and returns its exit code. Everything that it allocated is freed, also when it gave
+ * up half-way. */
+int rootloom_run_e2fsck(struct rootloom_engine_run* run);
+
+/* Runs resize_fs. On success fs is freed by it and *size_blocks is the size that it chose; otherwise fs is still the
+ * caller's. EXT2_ET_FILESYSTEM_CORRUPTED stands for resize2fs' giving up with exit(). */
+errcode_t rootloom_run_resize(struct rootloom_engine_run* run, ext2_filsys fs, blk64_t* size_blocks);
+
+/* resize2fs' estimate of the smallest size, in blocks. It may be too small; resize.cc proves it. */
+blk64_t rootloom_minimum_estimate(ext2_filsys fs);
+
+/* The I/O manager that e2fsck uses for everything that it opens. Set by engine.cc before the first run. */
+extern io_manager rootloom_engine_io_manager;
+
+/* Makes libext2fs silent: its warnings go to the run of the calling thread, or nowhere. Call it once. */
+void rootloom_silence_library(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* ROOTLOOM_NATIVE_EXT4_ENGINE_RUN_H_ */

@@ -1,0 +1,2 @@
+/* The mark before e2fsck's zero-initialised variables: see cmake/e2fsprogs.cmake. */
+char rootloom_e2fsck_state_begin[1];
