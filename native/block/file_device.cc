@@ -74,6 +74,8 @@ Status FileDevice::DoWrite(uint64_t offset_bytes, std::span<const std::byte> dat
 }
 
 Status FileDevice::DoZero(Range range, Durability durability) {
+  // A last block that the end of the file cuts short is freed only when the hole covers all of it.
+  if (range.end_bytes() == size_bytes_) range.length_bytes += (block_size_ - size_bytes_ % block_size_) % block_size_;
   const int punched = ::fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                                   static_cast<off_t>(range.offset_bytes), static_cast<off_t>(range.length_bytes));
   if (punched != 0) {
@@ -84,6 +86,7 @@ Status FileDevice::DoZero(Range range, Durability durability) {
 }
 
 Status FileDevice::WriteZeros(Range range) {
+  range.length_bytes = std::min(range.length_bytes, size_bytes_ - range.offset_bytes);
   const std::vector<std::byte> zeros(std::min(range.length_bytes, kZeroPieceBytes));
   return ForEachPart(range, kZeroPieceBytes, [&](Range part) {
     return PwriteAll(fd_.get(), std::span(zeros).first(part.length_bytes), part.offset_bytes, path_);
