@@ -98,6 +98,20 @@ export class Cleaner implements AsyncDisposable {
     return this.#running;
   }
 
+  /**
+   * Runs all steps because the operation failed, and rejects with its error; when something could not be released either, with
+   * CLEANUP_FAILED, whose `cause` is that error.
+   */
+  async runAfter(error: unknown): Promise<never> {
+    try {
+      await this.run();
+    } catch (cleanup) {
+      const { code, message, context } = cleanup as RootloomError;
+      throw new RootloomError(code, message, context, { cause: error });
+    }
+    throw error;
+  }
+
   [Symbol.asyncDispose](): Promise<void> {
     return this.run();
   }

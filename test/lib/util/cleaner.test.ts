@@ -107,3 +107,11 @@ test('Cleaner.release rejects with what the step threw', async () => {
   await expect(cleaner.release(step)).rejects.toBe(reason);
   await cleaner.run();
 });
+
+test('Cleaner.runAfter rejects with the error of the operation, or with both', async () => {
+  const reason = new Error('the operation');
+  await expect(new Cleaner('the build').runAfter(reason)).rejects.toBe(reason);
+  const cleaner = new Cleaner('the build');
+  cleaner.defer('a', () => Promise.reject(new Error('too')));
+  await expect(cleaner.runAfter(reason)).rejects.toMatchObject({ code: 'CLEANUP_FAILED', cause: reason });
+});

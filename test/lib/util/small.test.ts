@@ -33,9 +33,12 @@ test.each(['', 'G', '-1', '1e3', '4GB', '10kb', '1 GiB x', '0x10', '1..5G'])(
   },
 );
 
-test.each(['0.5', '1.0001K', '9007199254740992', '8P'])('parseByteSize has no whole number for "%s"', (text) => {
-  expect(() => parseByteSize(text)).toThrow(RangeError);
-});
+test.each(['0.5', '1.0001K', '9007199254740992', '8P'])(
+  'parseByteSize has no whole number for "%s"',
+  (text) => {
+    expect(() => parseByteSize(text)).toThrow(RangeError);
+  },
+);
 
 test('formatByteSize takes the largest unit that leaves at least 1', () => {
   expect([0, 1023, 1024, 1536, 1024 ** 2 - 1, 1.25 * 1024 ** 3, 5 * 1024 ** 6].map(formatByteSize)).toEqual([
