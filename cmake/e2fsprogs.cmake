@@ -76,18 +76,17 @@ set(upstream_sources ${e2fsck_sources} ${quota_sources} ${resize_sources})
 
 set_source_files_properties(${e2fsck_sources} ${quota_sources} ${resize_sources} PROPERTIES
   COMPILE_OPTIONS "-w;-include;${engine_dir}/shim.h")
-set(e2fsck_names fix_problem=rootloom_engine_fix_problem)
-set_source_files_properties(${e2fsck_sources} PROPERTIES COMPILE_DEFINITIONS "${e2fsck_names}")
-set_source_files_properties(${e2fsck_dir}/problem.c PROPERTIES
-  COMPILE_DEFINITIONS print_e2fsck_message=rootloom_engine_print_message)
 set(opening_names
   ext2fs_open2=rootloom_engine_open_filesystem
   ext2fs_open=rootloom_engine_reopen_filesystem
   ext2fs_free=rootloom_engine_free_filesystem
   ext2fs_close_free=rootloom_engine_close_filesystem)
-set_source_files_properties(${e2fsck_dir}/journal.c PROPERTIES COMPILE_DEFINITIONS "${e2fsck_names};${opening_names}")
+set(e2fsck_names ${opening_names} fix_problem=rootloom_engine_fix_problem)
+set_source_files_properties(${e2fsck_sources} PROPERTIES COMPILE_DEFINITIONS "${e2fsck_names}")
+set_source_files_properties(${e2fsck_dir}/problem.c PROPERTIES
+  COMPILE_DEFINITIONS print_e2fsck_message=rootloom_engine_print_message)
 set_source_files_properties(${e2fsck_dir}/unix.c PROPERTIES COMPILE_DEFINITIONS
-  "${e2fsck_names};${opening_names};main=rootloom_e2fsck_main;e2fsck_allocate_context=rootloom_engine_allocate_context;e2fsck_free_context=rootloom_engine_free_context")
+  "${e2fsck_names};main=rootloom_e2fsck_main;e2fsck_allocate_context=rootloom_engine_allocate_context;e2fsck_free_context=rootloom_engine_free_context")
 set_source_files_properties(${resize_sources} PROPERTIES COMPILE_DEFINITIONS
   "init_resource_track=rootloom_resize_init_track;print_resource_track=rootloom_resize_print_track")
 

@@ -10,6 +10,7 @@
 #include <cstring>
 
 extern "C" {
+#include <e2p/e2p.h>
 #include <et/com_err.h>
 #include <ext2fs/ext2_err.h>
 #include <ext2fs/ext2_fs.h>

@@ -105,11 +105,10 @@ Result<std::unique_ptr<Filesystem>> Filesystem::Open(std::shared_ptr<Device> dev
   ext2_filsys fs = nullptr;
   const errcode_t code = ext2fs_open2(io->name(), nullptr, flags, 0, 0, DeviceIo::manager(), &fs);
   if (code != 0) return FromErrcode(code, "open the filesystem of", io->device().name(), io->TakeFailure());
-  // The environment may have set a time; ours comes from the caller alone.
-  fs->now = 0;
-  fs->flags2 &= ~EXT2_FLAG2_USE_FAKE_TIME;
   fs->default_bitmap_type = EXT2FS_BMAP64_RBTREE;
   auto filesystem = std::make_unique<Filesystem>(std::move(io), fs);
+  // The environment may have set a time; ours comes from the caller alone.
+  filesystem->SetTime(std::nullopt);
   ROOTLOOM_RETURN_IF_ERROR(CheckUsable(*filesystem, options));
   return filesystem;
 }
@@ -121,6 +120,11 @@ Filesystem::~Filesystem() {
 Status Filesystem::Check(errcode_t code, const char* operation, const std::string& path) {
   std::optional<Failure> cause = io_->TakeFailure();
   return FromErrcode(code, operation, path.empty() ? device().name() : path, std::move(cause));
+}
+
+void Filesystem::SetTime(std::optional<int64_t> seconds) {
+  fs_->now = seconds.value_or(0);
+  fs_->flags2 = seconds.has_value() ? fs_->flags2 | EXT2_FLAG2_USE_FAKE_TIME : fs_->flags2 & ~EXT2_FLAG2_USE_FAKE_TIME;
 }
 
 Status Filesystem::ReadBitmaps() {

@@ -6,7 +6,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "native/block/device.h"
 #include "native/ext4/ext2fs.h"
@@ -56,8 +58,8 @@ class Filesystem {
 
   // The stop token of the calls from here on: one call of the library, one context.
   void SetContext(const CallContext& context) { io_->SetStopToken(context.stop); }
-  // The time, in seconds since 1970, that e2fsprogs writes from here on; 0: the clock's.
-  void SetTime(int64_t seconds) { fs_->now = seconds; }
+  // The time, in seconds since 1970, that e2fsprogs writes from here on; nothing: the clock's, as after Open.
+  void SetTime(std::optional<int64_t> seconds);
 
   // Reads both bitmaps into memory; needed before anything is allocated or freed. Idempotent.
   Status ReadBitmaps();

@@ -1,0 +1,56 @@
+// Grows and shrinks an ext4 filesystem in place, with resize2fs' engine.
+//
+// What is written depends on the metadata that changes, not on the size: growing 1 GiB to 10 GiB writes some 170
+// blocks. Shrinking moves what lies beyond the new end, and needs room for it.
+//
+// Design of what upstream leaves open:
+//  - resize2fs' minimum is an estimate that can be too small. A shrink near to it is rehearsed on a scratch copy first,
+//    and the minimum that is reported has been rehearsed.
+//  - Its rarely used paths have lost data without an error: moving extents (tytso/e2fsprogs #146), other block sizes
+//    (#50), metadata that has to move (#98). After each of these the result is checked with e2fsck; what it finds is an
+//    error here.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "native/block/device.h"
+#include "native/ext4/io_manager.h"
+#include "native/util/call_context.h"
+#include "native/util/status.h"
+
+namespace rootloom {
+
+// Makes a writable copy of a device that nothing else sees, as an overlay does.
+using ScratchFactory = std::function<Result<std::shared_ptr<Device>>(std::shared_ptr<Device>)>;
+
+struct ResizeRequest {
+  uint64_t size_bytes = 0;      // rounded down to whole blocks
+  std::optional<int64_t> time;  // seconds since 1970, where a time is written; default: now
+};
+
+struct ResizeReport {
+  uint64_t old_size_bytes = 0;
+  // At most one small block group less than asked for: a last group without room for its own metadata is left out.
+  uint64_t new_size_bytes = 0;
+  IoCounts io;           // of the resize itself
+  bool checked = false;  // e2fsck has looked at the result
+};
+
+// Resizes the filesystem on device. The device must already be large enough, and keeps its size.
+//
+// Fails before anything is written: with kUnsupported when the journal must be replayed first or for a filesystem
+// that cannot be resized that way, with kCorrupt when it is not clean, with kTooSmall (and minimum_bytes, which would
+// work) when the content does not fit. After any other failure the filesystem is in pieces: run it on an overlay, and
+// throw that away. The writes are in the device, and durable after its next flush.
+// Progress counts the units of resize2fs' passes.
+Result<ResizeReport> Resize(std::shared_ptr<Device> device, const ResizeRequest& request,
+                            const ScratchFactory& make_scratch, const CallContext& context);
+
+// The smallest size, in bytes, to which a shrink has been seen to work on a scratch copy. Fails as Resize does.
+Result<uint64_t> MinimumSize(std::shared_ptr<Device> device, const ScratchFactory& make_scratch,
+                             const CallContext& context);
+
+}  // namespace rootloom
