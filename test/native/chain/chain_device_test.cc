@@ -1,0 +1,163 @@
+#include "native/chain/chain_device.h"
+
+#include <unistd.h>
+
+#include "test/native/block/device_conformance.h"
+#include "test/native/chain/compress.h"
+
+namespace rootloom::testing {
+namespace {
+
+// Three builds, 40 pages: data of each, zeros between, pages stored in another order than they are read in.
+struct Chain {
+  TempFolder folder;
+  Header header;
+  Bytes content;
+
+  std::string DiffPath(const Uuid& build) const { return folder.File(build.ToText()); }
+  ChainDevice::ResolveDiff Resolver() const {
+    return [this](const Uuid& build) { return DiffPath(build); };
+  }
+  std::shared_ptr<ChainDevice> Open() const { return ChainDevice::Open(header, Resolver()).value(); }
+};
+
+const Uuid kBuildC = *Uuid::Parse("cccccccc-0000-4000-8000-000000000001");
+
+std::shared_ptr<Chain> MakeChain(uint64_t version, Compression compression, uint64_t cut_bytes = 0) {
+  auto chain = std::make_shared<Chain>();
+  Header& header = chain->header;
+  header = Header{.version = version,
+                  .size_bytes = 40 * kPageBytes - cut_bytes,
+                  .generation = 2,
+                  .build = kBuildC,
+                  .base_build = kBuildA,
+                  .sources = {kBuildA, kBuildB, kBuildC},
+                  .mappings = {{0, 3, 1, 0},
+                               {3, 5, 0, kZeroSource},
+                               {8, 1, 7, 1},
+                               {9, 1, 3, 1},
+                               {10, 10, 8, 1},
+                               {20, 4, 0, 2},
+                               {24, 6, 0, kZeroSource},
+                               {30, 10, 4, 2}}};
+  Random random(40);
+  std::vector<Bytes> diffs;
+  for (const Uuid& build : header.sources) {
+    diffs.push_back(random.Bytes(18 * kPageBytes));
+    Bytes stored = diffs.back();
+    if (compression != Compression::kNone) {
+      CompressedDiff compressed = CompressDiff(stored, compression, 5 * kPageBytes);
+      stored = std::move(compressed.stored);
+      header.builds.push_back({.build = build, .size_bytes = 18 * kPageBytes, .table = std::move(compressed.table)});
+    } else if (version >= 4) {
+      header.builds.push_back({.build = build, .size_bytes = 18 * kPageBytes});
+    }
+    WriteWhole(chain->DiffPath(build), stored);
+  }
+  for (const Mapping& mapping : header.mappings) {
+    const size_t size = mapping.length_pages * size_t{kPageBytes};
+    const Bytes zeros(size);
+    const auto from = mapping.source == kZeroSource
+                          ? zeros.begin()
+                          : diffs[mapping.source].cbegin() + mapping.storage_pages * ptrdiff_t{kPageBytes};
+    chain->content.insert(chain->content.end(), from, from + static_cast<ptrdiff_t>(size));
+  }
+  chain->content.resize(header.size_bytes);
+  // As it is after a trip through its file.
+  header = DecodeHeader(EncodeHeader(header).value()).value();
+  return chain;
+}
+
+ConformanceCase Case(const std::string& name, uint64_t version, Compression compression, uint64_t cut_bytes = 0) {
+  return {name, [=] {
+            const auto chain = MakeChain(version, compression, cut_bytes);
+            return ConformanceDevice{chain->Open(), chain->content, chain};
+          }};
+}
+
+INSTANTIATE_TEST_SUITE_P(Chain, DeviceConformance,
+                         ::testing::Values(Case("V3", 3, Compression::kNone), Case("V4Plain", 4, Compression::kNone),
+                                           Case("V4Zstd", 4, Compression::kZstd), Case("V5Lz4", 5, Compression::kLz4),
+                                           Case("V3EndsWithinAPage", 3, Compression::kNone, 1000),
+                                           Case("V5ZstdEndsWithinAPage", 5, Compression::kZstd, 4095)),
+                         CaseName);
+
+TEST(ChainDevice, KnowsItsShape) {
+  const auto chain = MakeChain(3, Compression::kNone);
+  chain->header.block_size = 2 << 20;
+  const auto device = chain->Open();
+  EXPECT_EQ(device->size_bytes(), 40u * kPageBytes);
+  EXPECT_EQ(device->block_size(), 2u << 20);
+  EXPECT_FALSE(device->writable());
+  EXPECT_EQ(device->build(), kBuildC);
+  EXPECT_EQ(device->name(), "chain " + kBuildC.ToText());
+}
+
+TEST(ChainDevice, TellsDataFromZeros) {
+  const auto device = MakeChain(3, Compression::kNone)->Open();
+  const auto extents = device->Extents({4096, 39 * kPageBytes});
+  ASSERT_TRUE(IsOk(extents));
+  const auto pages = [](uint64_t first, uint64_t end, ExtentKind kind) {
+    return Extent{{first * kPageBytes, (end - first) * kPageBytes}, kind};
+  };
+  EXPECT_EQ(*extents, (std::vector<Extent>{pages(1, 3, ExtentKind::kData), pages(3, 8, ExtentKind::kZero),
+                                           pages(8, 24, ExtentKind::kData), pages(24, 30, ExtentKind::kZero),
+                                           pages(30, 40, ExtentKind::kData)}));
+}
+
+TEST(ChainDevice, OpensEachDiffOnFirstUse) {
+  const auto chain = MakeChain(3, Compression::kNone);
+  const auto device = chain->Open();
+  std::filesystem::remove(chain->DiffPath(kBuildB));
+  Bytes bytes(3 * kPageBytes);
+  EXPECT_TRUE(IsOk(device->Read(0, bytes))) << "needs only A";
+  const Status status = device->Read(8 * kPageBytes, bytes);
+  EXPECT_EQ(KindOf(status), StatusKind::kNotFound);
+  EXPECT_NE(status.failure().detail.find(kBuildB.ToText()), std::string::npos);
+}
+
+TEST(ChainDevice, RefusesAHeaderWhoseBuildNobodyKnows) {
+  const auto chain = MakeChain(3, Compression::kNone);
+  const auto opened = ChainDevice::Open(chain->header, [](const Uuid&) { return std::nullopt; });
+  EXPECT_EQ(KindOf(opened.status()), StatusKind::kNotFound);
+  EXPECT_NE(opened.status().failure().detail.find(kBuildA.ToText()), std::string::npos);
+}
+
+TEST(ChainDevice, RefusesAHeaderThatLostHowABuildIsStored) {
+  const auto chain = MakeChain(4, Compression::kZstd);
+  std::erase_if(chain->header.builds, [](const BuildData& data) { return data.build == kBuildB; });
+  EXPECT_EQ(KindOf(ChainDevice::Open(chain->header, chain->Resolver()).status()), StatusKind::kCorrupt);
+}
+
+TEST(ChainDevice, TakesItsOwnBuildWithoutAnEntryAsUncompressed) {
+  const auto chain = MakeChain(4, Compression::kNone);
+  std::erase_if(chain->header.builds, [](const BuildData& data) { return data.build == kBuildC; });
+  EXPECT_TRUE(SameBytes(ReadAll(*chain->Open()), chain->content));
+}
+
+TEST(ChainDevice, RefusesAnIncompleteHeader) {
+  const auto chain = MakeChain(4, Compression::kNone);
+  chain->header.incomplete = true;
+  EXPECT_EQ(KindOf(ChainDevice::Open(chain->header, chain->Resolver()).status()), StatusKind::kUnsupported);
+}
+
+TEST(ChainDevice, SaysWhereATruncatedDiffEnds) {
+  const auto chain = MakeChain(3, Compression::kNone);
+  ASSERT_EQ(::truncate(chain->DiffPath(kBuildC).c_str(), 5 * kPageBytes + 1), 0);
+  const auto device = chain->Open();
+  Bytes bytes(2 * kPageBytes);
+  EXPECT_TRUE(IsOk(device->Read(20 * kPageBytes, bytes)));
+  const Status status = device->Read(30 * kPageBytes, bytes);
+  EXPECT_EQ(KindOf(status), StatusKind::kCorrupt);
+  EXPECT_EQ(status.failure().offset_bytes, 5u * kPageBytes + 1);
+  EXPECT_EQ(status.failure().path, chain->DiffPath(kBuildC));
+}
+
+TEST(ChainDevice, MayHaveNoBytesAtAll) {
+  const Header header{.size_bytes = 0, .build = kBuildA, .base_build = kBuildA};
+  const auto device = ChainDevice::Open(header, [](const Uuid&) { return std::nullopt; }).value();
+  EXPECT_TRUE(IsOk(device->Read(0, {})));
+}
+
+}  // namespace
+}  // namespace rootloom::testing
