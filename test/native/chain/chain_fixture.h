@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cctype>
 #include <cstddef>
 #include <cstdint>
@@ -12,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "native/block/device.h"
 #include "native/chain/byte_cursor.h"
 #include "native/chain/header.h"
 #include "native/chain/lz4_frame.h"
@@ -51,6 +53,21 @@ inline void WriteWhole(const std::string& path, std::span<const std::byte> bytes
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
   file.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
   ASSERT_TRUE(file.good());
+}
+
+inline Bytes ContentOf(Device& device) {
+  Bytes bytes(device.size_bytes());
+  EXPECT_TRUE(IsOk(device.Read(0, bytes)));
+  return bytes;
+}
+
+// Compares without printing megabytes.
+inline ::testing::AssertionResult Holds(Device& device, const Bytes& wanted) {
+  const Bytes bytes = ContentOf(device);
+  if (bytes == wanted) return ::testing::AssertionSuccess();
+  const auto [first, ignored] = std::mismatch(bytes.begin(), bytes.end(), wanted.begin(), wanted.end());
+  return ::testing::AssertionFailure() << bytes.size() << " bytes, " << wanted.size() << " wanted; they differ at byte "
+                                       << (first - bytes.begin());
 }
 
 struct RawPrefix {
