@@ -112,6 +112,12 @@ errcode_t RunResize(DeviceIo& io, ext2_filsys filesystem, blk64_t* size_blocks, 
   return rootloom_run_resize(&run, filesystem, size_blocks);
 }
 
+std::string E2fsprogsVersion() {
+  const char* version = nullptr;
+  ext2fs_get_library_version(&version, nullptr);
+  return version;
+}
+
 int64_t Now() { return std::time(nullptr); }
 
 }  // namespace rootloom

@@ -57,6 +57,9 @@ Result<E2fsckRun> RunE2fsck(DeviceIo& io, const E2fsckOptions& options, const Ca
 // otherwise it is still the caller's.
 errcode_t RunResize(DeviceIo& io, ext2_filsys filesystem, blk64_t* size_blocks, const CallContext& context);
 
+// The version of e2fsprogs that is linked in: "1.47.4".
+std::string E2fsprogsVersion();
+
 // The time for a caller that did not give one.
 int64_t Now();
 
