@@ -1,0 +1,26 @@
+// What applying a layer takes and gives.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace rootloom {
+
+struct LayerOptions {
+  // "sha256:<hex>": the digest of the layer's archive after decompression, to be verified.
+  std::optional<std::string> diff_id;
+};
+
+struct LayerReport {
+  std::string diff_id;  // "sha256:<hex>" of the archive after decompression
+  uint64_t blob_bytes = 0;
+  uint64_t archive_bytes = 0;
+  uint64_t entry_count = 0;
+  uint64_t whiteout_count = 0;
+  // "<path>: <attribute>" of attributes that ext4 cannot hold (com.apple.…), at most 100 of them.
+  std::vector<std::string> skipped_xattrs;
+};
+
+}  // namespace rootloom

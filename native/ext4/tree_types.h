@@ -1,0 +1,87 @@
+// The words of the tree: what a file is, and what is known about it. Free of ext2fs, so that any room may include it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace rootloom {
+
+// The longest name of one path component, and the longest symbolic link, in bytes.
+inline constexpr size_t kMaxNameBytes = 255;
+inline constexpr size_t kMaxSymlinkBytes = 4095;
+
+struct Timestamp {
+  int64_t seconds = 0;  // since 1970; ext4 holds 1901 to 2446, and the nearest of these is stored
+  uint32_t nanoseconds = 0;
+  bool operator==(const Timestamp&) const = default;
+};
+
+enum class FileType : uint8_t {
+  kRegular,
+  kDirectory,
+  kSymlink,
+  kCharacterDevice,
+  kBlockDevice,
+  kFifo,
+  kSocket,
+};
+
+struct DeviceNumber {
+  uint32_t major = 0;
+  uint32_t minor = 0;
+  bool operator==(const DeviceNumber&) const = default;
+};
+
+// What a new file is given.
+struct Attributes {
+  uint32_t permissions = 0644;  // the low twelve bits of the mode: setuid, setgid, sticky, rwxrwxrwx
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  std::optional<Timestamp> atime;  // absent: the tree's time
+  std::optional<Timestamp> mtime;  // absent: the tree's time
+};
+
+// What an existing file is to be given; what is absent stays.
+struct AttributeChange {
+  std::optional<uint32_t> permissions;
+  std::optional<uint32_t> uid;
+  std::optional<uint32_t> gid;
+  std::optional<Timestamp> atime;
+  std::optional<Timestamp> mtime;
+};
+
+struct FileStat {
+  FileType type = FileType::kRegular;
+  uint32_t permissions = 0;
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  uint64_t size_bytes = 0;
+  uint64_t allocated_bytes = 0;
+  uint32_t link_count = 0;
+  uint32_t inode = 0;
+  uint32_t generation = 0;
+  uint32_t flags = 0;   // as chattr sets them
+  DeviceNumber device;  // of a character or block device
+  Timestamp atime;
+  Timestamp mtime;
+  Timestamp ctime;
+  Timestamp birth_time;  // zero when the inode has no room for it
+};
+
+// Names carry their namespace ("user.", "trusted.", "security.", "system.posix_acl_access", …); values have the form
+// that Linux' getxattr gives.
+struct Xattr {
+  std::string name;
+  std::string value;
+  bool operator==(const Xattr&) const = default;
+};
+
+struct NamedFile {
+  std::string name;
+  uint32_t inode = 0;
+};
+
+}  // namespace rootloom

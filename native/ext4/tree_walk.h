@@ -1,0 +1,70 @@
+// Walking a tree: every file below a path, depth first, a directory before what is in it, names in order of their
+// bytes. Two walks of equal trees give equal sequences, so they can be compared in bounded memory.
+#pragma once
+
+#include <array>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "native/ext4/tree_content.h"
+#include "native/ext4/tree_store.h"
+#include "native/ext4/tree_types.h"
+#include "native/util/call_context.h"
+
+namespace rootloom {
+
+enum class WalkDetail : uint8_t {
+  kStat,    // path, stat, link target, hard link
+  kDigest,  // also attributes, the digest of the content and where it is stored
+};
+
+struct WalkEntry {
+  std::string path;  // from the image's root, with a leading "/"
+  FileStat stat;
+  std::string link_target;  // of a symbolic link
+  std::string hard_link;    // the first path of this walk that leads to the same file; empty for the first itself
+
+  // With kDigest.
+  std::vector<Xattr> xattrs;
+  std::array<uint8_t, 32> sha256 = {};  // of a regular file's content
+  std::vector<ContentRange> stored;     // of a regular file
+};
+
+// One walk. It holds the names of the directories that it is in, and the first path of each file with several names.
+// Not thread-safe. The store must not be changed between calls.
+class TreeWalk {
+ public:
+  // Starts at path, which is the first entry; a symbolic link there is not followed. tree_version is the caller's, to
+  // tell whether the store was changed since.
+  static Result<TreeWalk> Start(TreeStore& store, const std::string& path, WalkDetail detail, uint64_t tree_version);
+  uint64_t tree_version() const { return tree_version_; }
+
+  // The next entries, at most max_count, fewer when much content was read for them; none at the end. Progress is in
+  // files.
+  Result<std::vector<WalkEntry>> Next(TreeStore& store, size_t max_count, const CallContext& context);
+
+ private:
+  struct Level {
+    std::string path;  // with a trailing "/"
+    ext2_ino_t directory;
+    std::vector<DirectoryEntry> entries;
+    size_t next = 0;
+  };
+
+  TreeWalk(WalkDetail detail, uint64_t tree_version) : detail_(detail), tree_version_(tree_version) {}
+  Result<WalkEntry> Visit(TreeStore& store, std::string path, ext2_ino_t number, const CallContext& context);
+  Status Enter(TreeStore& store, const std::string& path, ext2_ino_t directory);
+  Status Examine(TreeStore& store, Inode& inode, WalkEntry& entry, const CallContext& context);
+
+  WalkDetail detail_;
+  uint64_t tree_version_;
+  std::string start_path_;
+  ext2_ino_t start_inode_ = 0;  // 0: already given
+  std::vector<Level> levels_;
+  std::unordered_map<ext2_ino_t, std::string> first_paths_;
+  uint64_t content_bytes_ = 0;  // read for the current batch
+  uint64_t file_count_ = 0;
+};
+
+}  // namespace rootloom
