@@ -2,9 +2,9 @@
 // There is no process-global state in the binding.
 #pragma once
 
-#include <memory>
 #include <functional>
 #include <map>
+#include <memory>
 
 #include "native/binding/napi_setup.h"
 

@@ -18,7 +18,8 @@ uint64_t ToBytes(const Napi::Value& value, const char* name) {
   if (!value.IsNumber()) ThrowType(value.Env(), name, "a number");
   const double number = value.As<Napi::Number>().DoubleValue();
   if (!(number >= 0 && number <= kMaxSafeInteger && std::floor(number) == number)) {
-    throw Napi::RangeError::New(value.Env(), std::string("Cannot use ") + name + ": it must be a whole number from 0 to 2^53 - 1");
+    throw Napi::RangeError::New(value.Env(),
+                                std::string("Cannot use ") + name + ": it must be a whole number from 0 to 2^53 - 1");
   }
   return static_cast<uint64_t>(number);
 }
@@ -46,9 +47,16 @@ Napi::Object ToObject(const Napi::Value& value, const char* name) {
   return value.As<Napi::Object>();
 }
 
-uint64_t GetBytes(const Napi::Object& object, const char* name) {
-  return ToBytes(object.Get(name), name);
+std::vector<std::byte> ToByteVector(const Napi::Value& value, const char* name) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
+    ThrowType(value.Env(), name, "a Uint8Array");
+  }
+  const auto array = value.As<Napi::Uint8Array>();
+  const auto* data = reinterpret_cast<const std::byte*>(array.Data());
+  return {data, data + array.ByteLength()};
 }
+
+uint64_t GetBytes(const Napi::Object& object, const char* name) { return ToBytes(object.Get(name), name); }
 
 std::string GetText(const Napi::Object& object, const char* name) { return ToText(object.Get(name), name); }
 
@@ -72,10 +80,7 @@ std::optional<std::string> FindText(const Napi::Object& object, const char* name
 std::optional<std::vector<std::byte>> FindBuffer(const Napi::Object& object, const char* name) {
   const Napi::Value value = object.Get(name);
   if (value.IsUndefined() || value.IsNull()) return std::nullopt;
-  if (!value.IsTypedArray()) ThrowType(object.Env(), name, "a Uint8Array");
-  const auto array = value.As<Napi::Uint8Array>();
-  const auto* data = reinterpret_cast<const std::byte*>(array.Data());
-  return std::vector<std::byte>(data, data + array.ByteLength());
+  return ToByteVector(value, name);
 }
 
 }  // namespace rootloom::binding

@@ -17,6 +17,9 @@ uint32_t ToUint32(const Napi::Value& value, const char* name);
 std::string ToText(const Napi::Value& value, const char* name);
 bool ToBool(const Napi::Value& value, const char* name);
 Napi::Object ToObject(const Napi::Value& value, const char* name);
+// A copy of the bytes of a Uint8Array (a Buffer is one): the call's thread never reads memory that JavaScript may
+// change or give away.
+std::vector<std::byte> ToByteVector(const Napi::Value& value, const char* name);
 
 // Members of an options object; the optional ones give nullopt when absent or undefined.
 uint64_t GetBytes(const Napi::Object& object, const char* name);

@@ -15,17 +15,19 @@ namespace rootloom::binding {
 template <typename T>
 struct HandleTag;
 
-#define ROOTLOOM_DEFINE_HANDLE_TAG(type, tag_low, tag_high, text)       \
-  template <>                                                           \
-  struct HandleTag<type> {                                              \
-    static constexpr napi_type_tag kTag = {tag_low, tag_high};          \
-    static constexpr const char* kName = text;                          \
+#define ROOTLOOM_DEFINE_HANDLE_TAG(type, tag_low, tag_high, text) \
+  template <>                                                     \
+  struct HandleTag<type> {                                        \
+    static constexpr napi_type_tag kTag = {tag_low, tag_high};    \
+    static constexpr const char* kName = text;                    \
   }
 
 template <typename T>
 Napi::Value MakeHandle(Napi::Env env, std::shared_ptr<T> object) {
-  auto external = Napi::External<std::shared_ptr<T>>::New(
-      env, new std::shared_ptr<T>(std::move(object)), [](Napi::Env, std::shared_ptr<T>* held) { delete held; });
+  auto slot = std::make_unique<std::shared_ptr<T>>(std::move(object));
+  auto external = Napi::External<std::shared_ptr<T>>::New(env, slot.get(),
+                                                          [](Napi::Env, std::shared_ptr<T>* held) { delete held; });
+  slot.release();  // From here on it belongs to the external.
   external.TypeTag(&HandleTag<T>::kTag);
   return external;
 }

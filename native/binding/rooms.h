@@ -1,4 +1,4 @@
-// One function a room: adds its functions to the addon's exports.
+// One function a room (or a part of one): adds its functions to the addon's exports.
 #pragma once
 
 #include "native/binding/napi_setup.h"
@@ -6,6 +6,7 @@
 namespace rootloom::binding {
 
 void AddDeviceFunctions(Napi::Env env, Napi::Object exports);
+void AddDeviceDoubleFunctions(Napi::Env env, Napi::Object exports);
 void AddChainFunctions(Napi::Env env, Napi::Object exports);
 void AddNbdFunctions(Napi::Env env, Napi::Object exports);
 void AddExt4Functions(Napi::Env env, Napi::Object exports);

@@ -1,11 +1,14 @@
 #include "native/binding/workers.h"
 
+#include <cerrno>
 #include <chrono>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <set>
 #include <stop_token>
+#include <system_error>
 #include <thread>
 
 #include "native/binding/addon_data.h"
@@ -18,7 +21,12 @@ namespace {
 
 constexpr auto kProgressInterval = std::chrono::milliseconds(50);
 
-// One running call. Made and destroyed on the JavaScript thread; its thread touches only the members below the line.
+// One running call. Made and destroyed on the JavaScript thread.
+//
+// Lifetime at the end of the environment, on which all of this rests: Node runs the cleanup hooks newest first, and
+// frees the thread-safe functions only after the last of them. So each call's thread-safe function is closed first
+// (the thread's messages are refused from then on), then EndEnvironment in addon.cc joins the threads, and only then
+// does memory go away that a thread could touch.
 class Call {
  public:
   Call(Napi::Env env, const Napi::Value& on_progress, Work work)
@@ -28,26 +36,35 @@ class Call {
 
   static Napi::Value Start(Napi::Env env, std::unique_ptr<Call> call);
 
-  void StopAndJoin() {
-    stop_.request_stop();
+  void Stop() { stop_.request_stop(); }
+  void Join() {
     if (thread_.joinable()) thread_.join();
   }
 
  private:
-  void Run();
-  void ReportProgress(const Progress& progress);
-  static void OnProgress(Napi::Env env, Napi::Function, Call* call);
-  static void OnFinished(Napi::Env env, Napi::Function, Call* call);
+  enum class Message { kProgress, kFinished };
+  static void OnMessage(Napi::Env env, Napi::Function, Call* call, Message* message);
+  using ToJavaScript = Napi::TypedThreadSafeFunction<Call, Message, OnMessage>;
 
+  void Run();
+  Result<Finish> DoWork();
+  void ReportProgress(const Progress& progress);
+  void OnProgress(Napi::Env env);
+  void OnFinished(Napi::Env env);
+
+  // ---- the JavaScript thread only ----
   Napi::Promise::Deferred deferred_;
-  Napi::FunctionReference on_progress_;
   std::thread thread_;
+  // ---- set before the thread starts ----
+  Napi::FunctionReference on_progress_;
   std::stop_source stop_;
-  // ---- shared with the thread ----
+  ToJavaScript to_javascript_;
+  // ---- the call's thread only, until it is joined ----
   Work work_;
-  Napi::ThreadSafeFunction to_javascript_;
   std::optional<Result<Finish>> result_;
   std::chrono::steady_clock::time_point last_report_{};
+  bool refused_ = false;  // to_javascript_ is closing, and must not be used any more
+  // ---- both ----
   std::mutex progress_mutex_;
   Progress progress_;              // protected by progress_mutex_
   bool progress_pending_ = false;  // protected by progress_mutex_
@@ -59,7 +76,7 @@ class Call {
 class Workers {
  public:
   ~Workers() {
-    for (Call* call : running_) call->StopAndJoin();
+    StopAll();
     for (Call* call : running_) delete call;
   }
   void Add(Call* call) { running_.insert(call); }
@@ -68,26 +85,40 @@ class Workers {
     delete call;
   }
 
+  // The calls stay, for a message of theirs may be under way.
+  void StopAll() {
+    stopped_ = true;
+    for (Call* call : running_) call->Stop();
+    for (Call* call : running_) call->Join();
+  }
+  bool stopped() const { return stopped_; }
+
  private:
   std::set<Call*> running_;
+  bool stopped_ = false;
 };
 
 namespace {
 
 void Call::Run() {
-  CallContext context{stop_.get_token(), [this](const Progress& progress) { ReportProgress(progress); }};
-  result_.emplace(work_(context));
+  result_.emplace(DoWork());
   work_ = nullptr;  // Release what the work holds here, not on the JavaScript thread.
-  // When the environment is ending the call is refused, and Workers' destructor owns the clean-up.
-  const napi_status status =
-      to_javascript_.BlockingCall(this, [](Napi::Env env, Napi::Function function, Call* call) {
-        if (env != nullptr) OnFinished(env, function, call);
-      });
-  if (status == napi_ok) to_javascript_.Release();
+  if (refused_) return;
+  static Message finished = Message::kFinished;
+  if (to_javascript_.BlockingCall(&finished) == napi_ok) to_javascript_.Release();
+}
+
+Result<Finish> Call::DoWork() {
+  try {
+    return work_({stop_.get_token(), [this](const Progress& progress) { ReportProgress(progress); }});
+  } catch (const std::bad_alloc&) {
+    // The one exception that code below the binding lets through: a request for more memory than there is.
+    return Status::Errno("run a native call", "", ENOMEM);
+  }
 }
 
 void Call::ReportProgress(const Progress& progress) {
-  if (on_progress_.IsEmpty()) return;
+  if (on_progress_.IsEmpty() || refused_) return;
   const auto now = std::chrono::steady_clock::now();
   const bool complete = progress.total != 0 && progress.done == progress.total;
   if (!complete && now - last_report_ < kProgressInterval) return;
@@ -98,30 +129,39 @@ void Call::ReportProgress(const Progress& progress) {
     if (progress_pending_) return;
     progress_pending_ = true;
   }
-  to_javascript_.NonBlockingCall(this, [](Napi::Env env, Napi::Function function, Call* call) {
-    if (env != nullptr) OnProgress(env, function, call);
-  });
+  static Message progress_made = Message::kProgress;
+  refused_ = to_javascript_.NonBlockingCall(&progress_made) != napi_ok;
 }
 
-void Call::OnProgress(Napi::Env env, Napi::Function, Call* call) {
+// Without an environment the message was left over when it ended, and the call is gone already.
+void Call::OnMessage(Napi::Env env, Napi::Function, Call* call, Message* message) {
+  if (env == nullptr) return;
+  if (*message == Message::kProgress) {
+    call->OnProgress(env);
+  } else {
+    call->OnFinished(env);
+  }
+}
+
+void Call::OnProgress(Napi::Env env) {
   Progress progress;
   {
-    std::lock_guard lock(call->progress_mutex_);
-    progress = call->progress_;
-    call->progress_pending_ = false;
+    std::lock_guard lock(progress_mutex_);
+    progress = progress_;
+    progress_pending_ = false;
   }
   Napi::Object value = Napi::Object::New(env);
   value.Set("step", progress.step);
   value.Set("done", FromBytes(env, progress.done));
   value.Set("total", FromBytes(env, progress.total));
-  call->on_progress_.Call({value});
+  on_progress_.Call({value});
 }
 
-void Call::OnFinished(Napi::Env env, Napi::Function, Call* call) {
-  call->thread_.join();
-  Napi::Promise::Deferred deferred = call->deferred_;
-  Result<Finish> result = std::move(*call->result_);
-  AddonData::Of(env).workers->Remove(call);
+void Call::OnFinished(Napi::Env env) {
+  Join();
+  const Napi::Promise::Deferred deferred = deferred_;
+  const Result<Finish> result = *std::move(result_);
+  AddonData::Of(env).workers->Remove(this);  // Destroys this.
   if (!result.ok()) {
     deferred.Reject(ToError(env, result.status().failure()).Value());
     return;
@@ -133,35 +173,37 @@ void Call::OnFinished(Napi::Env env, Napi::Function, Call* call) {
   }
 }
 
-Napi::Value Call::Start(Napi::Env env, std::unique_ptr<Call> owned) {
-  Call* call = owned.release();
-  call->to_javascript_ = Napi::ThreadSafeFunction::New(
-      env, Napi::Function::New(env, [](const Napi::CallbackInfo&) {}), "rootloom call", 0, 1);
-  AddonData::Of(env).workers->Add(call);
+Napi::Value Call::Start(Napi::Env env, std::unique_ptr<Call> call) {
+  Workers& workers = *AddonData::Of(env).workers;
+  if (workers.stopped()) {
+    Napi::Error error = Napi::Error::New(env, "Cannot start a native call: the process is ending");
+    error.Value().Set("kind", "CLOSED");
+    throw error;
+  }
   Napi::Object handle = Napi::Object::New(env);
   handle.Set("promise", call->deferred_.Promise());
   // The stop source is shared, so cancel() stays valid after the call is gone.
-  handle.Set("cancel", Napi::Function::New(env, [stop = call->stop_](const Napi::CallbackInfo&) mutable {
-               stop.request_stop();
-             }));
-  call->thread_ = std::thread([call] { call->Run(); });
+  handle.Set("cancel", Napi::Function::New(
+                           env, [stop = call->stop_](const Napi::CallbackInfo&) mutable { stop.request_stop(); }));
+  call->to_javascript_ = ToJavaScript::New(env, "rootloom call", 0, 1, call.get());
+  try {
+    call->thread_ = std::thread([running = call.get()] { running->Run(); });
+  } catch (const std::system_error& error) {
+    call->to_javascript_.Release();
+    throw ToError(env, Status::Errno("start a thread", "", error.code().value()).failure());
+  }
+  workers.Add(call.release());
   return handle;
 }
 
 }  // namespace
 
-Napi::Value StartWork(Napi::Env env, const Napi::Value& on_progress, Work work) {
+Napi::Value StartCall(Napi::Env env, const Napi::Value& on_progress, Work work) {
   return Call::Start(env, std::make_unique<Call>(env, on_progress, std::move(work)));
 }
 
-Napi::Value StartWork(Napi::Env env, const Napi::Value& on_progress,
-                      std::function<Status(const CallContext&)> work) {
-  return StartWork(env, on_progress, Work([work = std::move(work)](const CallContext& context) -> Result<Finish> {
-                     ROOTLOOM_RETURN_IF_ERROR(work(context));
-                     return Finish([](Napi::Env done_env) { return done_env.Undefined(); });
-                   }));
-}
-
 void InstallWorkers(Napi::Env env) { AddonData::Of(env).workers = std::make_shared<Workers>(); }
+
+void StopWorkers(AddonData& data) { data.workers->StopAll(); }
 
 }  // namespace rootloom::binding
