@@ -55,7 +55,11 @@ void Connection::Serve() {
   outbox_.Deliver(answered_);
   for (;;) {
     const Outbox::Outlook outlook = outbox_.Look(reading_);
-    if (outlook.broken) HangUp();
+    // How things stand depends on whether input is waited for, so every change of that leads back to the start.
+    if (outlook.broken && reading_) {
+      HangUp();
+      continue;
+    }
     if (outlook.room && Consume()) continue;
     if (outlook.idle && !reading_) break;
     Wait(outlook);
@@ -128,7 +132,7 @@ bool Connection::Receive(int flags) {
 
 // ---- Consuming ----
 
-// Works on the input, a batch at most. True when something was done, and there may be more to do.
+// Works on the input, a batch at most. True when anything changed, and there may be more to do.
 bool Connection::Consume() { return negotiation_ ? ConsumeHandshake() : ConsumeRequests(); }
 
 bool Connection::ConsumeHandshake() {
@@ -146,6 +150,7 @@ bool Connection::ConsumeHandshake() {
 }
 
 bool Connection::ConsumeRequests() {
+  const bool was_reading = reading_;
   bool progress = false;
   if (filling_ != nullptr) {
     if (filled_bytes_ < filling_->length_bytes) {
@@ -166,7 +171,7 @@ bool Connection::ConsumeRequests() {
   SubmitPooled();
   if (!answered_.empty()) outbox_.Deliver(answered_);
   answered_bytes_ = 0;
-  return progress;
+  return progress || reading_ != was_reading;
 }
 
 // Takes one request from the input. False when there is none, or none whole.

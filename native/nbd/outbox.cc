@@ -104,7 +104,7 @@ void Outbox::Send(std::unique_lock<std::mutex>& lock) {
       RetireSent(static_cast<size_t>(sent));
       sent_any = true;
     } else if (error_number == EAGAIN) {
-      blocked_ = true;
+      blocked_ = !broken_;  // Break may have been called meanwhile.
       trouble = true;
       break;
     } else if (error_number != EINTR) {
