@@ -1,6 +1,7 @@
 // Headers as JavaScript values, chains as device handles, seals as calls.
 //
 // A header crosses the border in columns, not as one object a mapping: lib/native/header.ts says how.
+#include <algorithm>
 #include <map>
 
 #include "native/binding/args.h"
@@ -61,6 +62,9 @@ Napi::Object FromBuildData(Napi::Env env, const BuildData& data) {
   return value;
 }
 
+// What does not fit stays too large, so that the codec refuses it.
+uint32_t ToFrameSize(uint64_t size_bytes) { return static_cast<uint32_t>(std::min<uint64_t>(size_bytes, UINT32_MAX)); }
+
 BuildData ToBuildData(const Napi::Object& value) {
   BuildData data{.build = ToUuid(value.Get("buildId"), "buildId"), .size_bytes = GetBytes(value, "size")};
   const auto sha256 = ToColumn<Napi::Uint8Array>(value, "sha256", napi_uint8_array);
@@ -71,10 +75,13 @@ BuildData ToBuildData(const Napi::Object& value) {
   data.table.compression = static_cast<Compression>(ToUint32(value.Get("compression"), "compression"));
   const auto frames = ToColumn<Napi::Float64Array>(value, "frames", napi_float64_array);
   for (size_t at = 0; at + kFrameNumbers <= frames.ElementLength(); at += kFrameNumbers) {
-    data.table.frames.push_back(Frame{.start_bytes = static_cast<uint64_t>(frames[at]),
-                                      .stored_start_bytes = static_cast<uint64_t>(frames[at + 2]),
-                                      .size_bytes = static_cast<uint32_t>(frames[at + 1]),
-                                      .stored_size_bytes = static_cast<uint32_t>(frames[at + 3])});
+    const auto number = [&](size_t index) {
+      return ToBytes(Napi::Number::New(value.Env(), frames[at + index]), "frames");
+    };
+    data.table.frames.push_back(Frame{.start_bytes = number(0),
+                                      .stored_start_bytes = number(2),
+                                      .size_bytes = ToFrameSize(number(1)),
+                                      .stored_size_bytes = ToFrameSize(number(3))});
   }
   return data;
 }

@@ -9,9 +9,8 @@ namespace rootloom {
 namespace {
 
 constexpr uint32_t kMaxBlockBytes = 1U << 30;
-constexpr uint64_t kMaxFileBytes = INT64_MAX;
-// What JavaScript can hold exactly; no history of builds comes near.
-constexpr uint64_t kMaxCount = (1ULL << 53) - 1;
+// Of any number of bytes or builds: what JavaScript can hold exactly, and far above all that exists.
+constexpr uint64_t kMaxNumber = (1ULL << 53) - 1;
 
 class Normalizer {
  public:
@@ -34,7 +33,7 @@ class Normalizer {
   }
 
   Status CheckPrefix() const {
-    if (header_.version > kMaxCount || header_.generation > kMaxCount) {
+    if (header_.version > kMaxNumber || header_.generation > kMaxNumber) {
       return Fail("its version or generation is above 2^53 - 1");
     }
     if (header_.block_size < kPageBytes || header_.block_size > kMaxBlockBytes ||
@@ -120,7 +119,7 @@ class Normalizer {
       if (index > 0 && builds[index - 1].build == data.build) {
         return Fail("it describes build " + data.build.ToText() + " twice");
       }
-      if (data.size_bytes > kMaxFileBytes) return Fail("the size of build " + data.build.ToText() + " is negative");
+      if (data.size_bytes > kMaxNumber) return Fail("the size of build " + data.build.ToText() + " is not possible");
       ROOTLOOM_RETURN_IF_ERROR(CheckFrames(data));
     }
     return Status::Ok();
@@ -139,9 +138,9 @@ class Normalizer {
           frame.stored_size_bytes > INT32_MAX) {
         return Fail(which + " has a frame of no or negative size");
       }
-      if (frame.start_bytes < end_bytes || frame.start_bytes > kMaxFileBytes - frame.size_bytes ||
+      if (frame.start_bytes < end_bytes || frame.start_bytes > kMaxNumber - frame.size_bytes ||
           frame.stored_start_bytes < stored_end_bytes ||
-          frame.stored_start_bytes > kMaxFileBytes - frame.stored_size_bytes) {
+          frame.stored_start_bytes > kMaxNumber - frame.stored_size_bytes) {
         return Fail(which + " has overlapping or unordered frames");
       }
       end_bytes = frame.end_bytes();
