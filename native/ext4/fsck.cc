@@ -10,8 +10,8 @@ Result<FsckReport> Fsck(std::shared_ptr<Device> device, const FsckRequest& reque
   }
   DeviceIo io(std::move(device));
   io.SetStopToken(context.stop);
-  const E2fsckOptions options{.letters = request.repair ? "fy" : "fn", .time = request.time.value_or(Now())};
-  ROOTLOOM_ASSIGN_OR_RETURN(E2fsckRun run, RunE2fsck(io, options, context));
+  const E2fsckMode mode = request.repair ? E2fsckMode::kRepair : E2fsckMode::kCheck;
+  ROOTLOOM_ASSIGN_OR_RETURN(E2fsckRun run, RunE2fsck(io, mode, request.time.value_or(Now()), context));
   return FsckReport{.exit_bits = run.exit_bits,
                     .problems = std::move(run.problems),
                     .problem_count = run.problem_count,

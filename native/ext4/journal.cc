@@ -24,9 +24,7 @@ Result<ReplayReport> ReplayJournal(std::shared_ptr<Device> device, std::optional
   if (!needed) return ReplayReport{};
   DeviceIo io(device);
   io.SetStopToken(context.stop);
-  // Preening makes only the corrections that are safe without looking further, and gives up at anything else.
-  const E2fsckOptions options{.letters = "pE", .extended_options = "journal_only", .time = time.value_or(Now())};
-  ROOTLOOM_ASSIGN_OR_RETURN(E2fsckRun run, RunE2fsck(io, options, context));
+  ROOTLOOM_ASSIGN_OR_RETURN(E2fsckRun run, RunE2fsck(io, E2fsckMode::kJournalOnly, time.value_or(Now()), context));
   ROOTLOOM_ASSIGN_OR_RETURN(const bool still_needed, NeedsReplay(device, context));
   if (run.exit_bits > 3 || still_needed) {
     const std::string reason = run.problems.empty() ? run.output : run.problems.back().message;

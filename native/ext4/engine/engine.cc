@@ -92,13 +92,21 @@ E2fsckLock::~E2fsckLock() {
   state.released.notify_one();
 }
 
-Result<E2fsckRun> RunE2fsck(DeviceIo& io, const E2fsckOptions& options, const CallContext& context) {
+Result<E2fsckRun> RunE2fsck(DeviceIo& io, E2fsckMode mode, int64_t time, const CallContext& context) {
   ROOTLOOM_ASSIGN_OR_RETURN(const E2fsckLock lock, E2fsckLock::Acquire(context));
   Observer observer{.context = context, .io = io, .step = "check", .result = {}};
   rootloom_engine_run run = MakeRun(observer);
-  run.options = options.letters;
-  run.extended_options = options.extended_options;
-  std::snprintf(run.now, sizeof run.now, "%lld", static_cast<long long>(options.time));
+  const std::string name = io.device().name();
+  const bool journal_only = mode == E2fsckMode::kJournalOnly;
+  const rootloom_engine_option options[] = {
+      {'N', name.c_str()},  // what e2fsck calls it in its texts
+      {journal_only ? 'p' : 'f', nullptr},
+      journal_only ? rootloom_engine_option{'E', "journal_only"}
+                   : rootloom_engine_option{mode == E2fsckMode::kRepair ? 'y' : 'n', nullptr},
+      {'\0', nullptr},
+  };
+  run.options = options;
+  std::snprintf(run.now, sizeof run.now, "%lld", static_cast<long long>(time));
   rootloom_engine_io_manager = DeviceIo::manager();
   observer.result.exit_bits = rootloom_run_e2fsck(&run);
   if (std::optional<Failure> failure = io.TakeFailure()) return std::move(*failure);

@@ -43,15 +43,16 @@ struct E2fsckRun {
 inline constexpr size_t kMaxProblems = 10'000;
 inline constexpr size_t kMaxOutputBytes = 4 << 20;
 
-struct E2fsckOptions {
-  const char* letters = "fn";         // e2fsck's option letters
-  const char* extended_options = "";  // the argument of the letter E
-  int64_t time = 0;                   // seconds since 1970, written where e2fsck writes the time
+enum class E2fsckMode : uint8_t {
+  kCheck,        // -fn: all passes, nothing is written
+  kRepair,       // -fy: all passes, yes to everything
+  kJournalOnly,  // -p -E journal_only: the journal, orphaned inodes and the superblock, safe corrections only
 };
 
 // Runs e2fsck on io under the lock. Fails with the device's failure or kCancelled; everything that e2fsck itself finds
 // is data.
-Result<E2fsckRun> RunE2fsck(DeviceIo& io, const E2fsckOptions& options, const CallContext& context);
+// time, in seconds since 1970, is what e2fsck takes for the present.
+Result<E2fsckRun> RunE2fsck(DeviceIo& io, E2fsckMode mode, int64_t time, const CallContext& context);
 
 // resize_fs on a filesystem opened on io. On success filesystem is freed and *size_blocks the size that was chosen;
 // otherwise it is still the caller's.

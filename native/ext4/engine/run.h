@@ -36,12 +36,16 @@ struct rootloom_engine_events {
   int (*must_stop)(void* owner);
 };
 
+struct rootloom_engine_option {
+  char letter;
+  const char* argument;
+};
+
 struct rootloom_engine_run {
   struct rootloom_engine_events events;
   const char* device_name;             /* in DeviceIo's registry */
   unsigned long long device_size;      /* in bytes */
-  const char* options;                 /* e2fsck's option letters, in order */
-  const char* extended_options;        /* the argument of the letter E */
+  const struct rootloom_engine_option* options; /* e2fsck's, the last with letter 0 */
   char now[24];                        /* seconds since 1970, in decimal */
 
   /* The rest belongs to shim.c. */

@@ -236,12 +236,12 @@ errcode_t rootloom_engine_allocate_context(e2fsck_t* context) {
 
 int rootloom_engine_getopt(int argc, char* const* argv, const char* letters) {
   (void)argv, (void)letters;
-  const char letter = current_run->options[current_run->next_option];
+  const struct rootloom_engine_option* option = &current_run->options[current_run->next_option];
   rootloom_engine_optind = argc - 1;
-  if (letter == '\0') return -1;
+  if (option->letter == '\0') return -1;
   current_run->next_option += 1;
-  rootloom_engine_optarg = (char*)current_run->extended_options;
-  return letter;
+  rootloom_engine_optarg = (char*)option->argument;
+  return option->letter;
 }
 
 char* rootloom_engine_getenv(const char* name) {
