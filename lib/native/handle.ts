@@ -23,9 +23,14 @@ export class OwnedHandle<Handle> {
     this.#handle = handle;
   }
 
+  /** True from the first call of `close` on. */
+  get closed(): boolean {
+    return this.#closing !== undefined;
+  }
+
   /** The handle, for a call that answers at once. */
   get value(): Handle {
-    if (this.#handle === undefined || this.#closing !== undefined) {
+    if (this.#handle === undefined || this.closed) {
       throw new RootloomError('CLOSED', `Cannot use the ${this.what}: it is closed, open it again`);
     }
     return this.#handle;
