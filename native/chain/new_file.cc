@@ -8,7 +8,7 @@
 namespace rootloom {
 
 Result<NewFile> NewFile::Create(const std::string& path) {
-  Result<UniqueFd> fd = OpenFile(path, O_RDWR | O_CREAT | O_EXCL, 0644);
+  Result<UniqueFd> fd = OpenFile(path, O_RDWR | O_CREAT | O_EXCL);
   if (!fd.ok()) {
     Failure failure = fd.status().failure();
     failure.operation = "create";

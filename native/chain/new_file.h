@@ -11,7 +11,7 @@ namespace rootloom {
 // Owns a file that it made itself, and removes it when destroyed before Keep.
 class NewFile {
  public:
-  // Fails with EEXIST when something has that name already; that is left alone.
+  // Readable for its owner only. Fails with EEXIST when something has that name already; that is left alone.
   static Result<NewFile> Create(const std::string& path);
 
   NewFile(NewFile&&) noexcept = default;
