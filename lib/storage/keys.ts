@@ -12,13 +12,16 @@ export const OBJECT_NAMES = [
 
 export type ObjectName = (typeof OBJECT_NAMES)[number];
 
+/** Data as others may have stored it: compressed, which its name tells. rootloom reads such objects, and writes none. */
+export type CompressedName = `${'rootfs.ext4' | 'memfile'}.${'zstd' | 'lz4'}`;
+
 /** The object whose presence makes a build exist. */
 export const COMMIT_MARK = 'metadata.json' satisfies ObjectName;
 
 /** One object of a build. */
 export interface ObjectKey {
   buildId: string;
-  name: ObjectName;
+  name: ObjectName | CompressedName;
 }
 
 /** Where a cached layer is found: a scope (a team, a template) and the hash of everything that went into the layer. */
