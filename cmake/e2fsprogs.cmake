@@ -1,7 +1,7 @@
 # e2fsprogs, from source, as static libraries of this build: the system's libext2fs is never looked for.
 #
-# Gives the target rootloom_ext2fs: include directories and libraries of libext2fs and what it needs, and the variable
-# ROOTLOOM_E2FSPROGS_SOURCE, the source tree. Its own configure and make build it, outside the source tree, which stays
+# Gives the target rootloom_ext2fs: include directories and libraries of libext2fs and what it needs; its property
+# E2FSPROGS_SOURCE is the source tree. Its own configure and make build it, outside the source tree, which stays
 # as it is.
 include(ExternalProject)
 
@@ -52,6 +52,7 @@ ExternalProject_Add(e2fsprogs
 file(MAKE_DIRECTORY ${e2fsprogs_build}/lib)
 add_library(rootloom_ext2fs INTERFACE)
 add_dependencies(rootloom_ext2fs e2fsprogs)
+set_target_properties(rootloom_ext2fs PROPERTIES E2FSPROGS_SOURCE ${ROOTLOOM_E2FSPROGS_SOURCE})
 target_include_directories(rootloom_ext2fs SYSTEM INTERFACE ${e2fsprogs_build}/lib ${ROOTLOOM_E2FSPROGS_SOURCE}/lib)
 target_link_libraries(rootloom_ext2fs INTERFACE ${e2fsprogs_libraries})
 

@@ -218,8 +218,8 @@ void rootloom_engine_print_message(FILE* file, e2fsck_t ctx, const char* text, s
 }
 
 static int report_progress(e2fsck_t ctx, int pass, unsigned long current, unsigned long total) {
-  (void)ctx;
   stop_if_asked();
+  ctx->flags |= E2F_FLAG_PROG_SUPPRESS; /* no bars in the output; a restart clears the flag */
   if (pass != 0) current_run->events.on_progress(current_run->events.owner, pass, current, total);
   return 0;
 }
