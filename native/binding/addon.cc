@@ -40,6 +40,7 @@ Napi::Object InitAddon(Napi::Env env, Napi::Object exports) {
   AddChainFunctions(env, exports);
   AddNbdFunctions(env, exports);
   AddExt4Functions(env, exports);
+  AddExt4TreeFunctions(env, exports);
   return exports;
 }
 

@@ -10,5 +10,6 @@ void AddDeviceDoubleFunctions(Napi::Env env, Napi::Object exports);
 void AddChainFunctions(Napi::Env env, Napi::Object exports);
 void AddNbdFunctions(Napi::Env env, Napi::Object exports);
 void AddExt4Functions(Napi::Env env, Napi::Object exports);
+void AddExt4TreeFunctions(Napi::Env env, Napi::Object exports);
 
 }  // namespace rootloom::binding

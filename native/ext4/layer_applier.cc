@@ -204,7 +204,7 @@ Status LayerApplier::SetXattrs(ext2_ino_t number, const LayerEntry& entry) {
     if (IsStorableXattrName(attribute.name)) {
       ROOTLOOM_RETURN_IF_ERROR(store_.xattrs.Set(number, attribute));
     } else if (report_.skipped_xattrs.size() < kMaxSkippedXattrs) {
-      report_.skipped_xattrs.push_back(entry.path + ": " + attribute.name);
+      report_.skipped_xattrs.push_back({entry.path, attribute.name});
     }
   }
   return Status::Ok();

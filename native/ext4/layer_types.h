@@ -13,14 +13,19 @@ struct LayerOptions {
   std::optional<std::string> diff_id;
 };
 
+// An attribute of a file that ext4 cannot hold (com.apple.…).
+struct SkippedXattr {
+  std::string path;  // as in the archive
+  std::string name;
+};
+
 struct LayerReport {
   std::string diff_id;  // "sha256:<hex>" of the archive after decompression
   uint64_t blob_bytes = 0;
   uint64_t archive_bytes = 0;
   uint64_t entry_count = 0;
   uint64_t whiteout_count = 0;
-  // "<path>: <attribute>" of attributes that ext4 cannot hold (com.apple.…), at most 100 of them.
-  std::vector<std::string> skipped_xattrs;
+  std::vector<SkippedXattr> skipped_xattrs;  // the first 100
 };
 
 }  // namespace rootloom

@@ -26,9 +26,6 @@ class Filesystem;
 class TreeEditor;
 class TreeWalk;
 struct TreeStore;
-struct WalkEntry;
-enum class LastLink : uint8_t;
-enum class WalkDetail : uint8_t;
 
 struct TreeOptions {
   bool writable = false;

@@ -9,13 +9,6 @@
 
 namespace rootloom {
 
-// A range of a file's bytes.
-struct ContentRange {
-  uint64_t offset_bytes = 0;
-  uint64_t length_bytes = 0;
-  bool operator==(const ContentRange&) const = default;
-};
-
 // Writes the content of one file, in ascending order, in bounded memory. A block of zeros takes no space, whether it
 // was written or skipped.
 //

@@ -11,11 +11,6 @@
 
 namespace rootloom {
 
-enum class LastLink : uint8_t {
-  kFollow,  // a path that ends in a symbolic link leads to what the link leads to
-  kKeep,    // it leads to the link itself
-};
-
 // Where a path leads. name is empty when that is no entry of a directory: the root, or a path that ends in "." or "..";
 // parent is then the directory itself.
 struct Place {

@@ -1,6 +1,7 @@
 // The words of the tree: what a file is, and what is known about it. Free of ext2fs, so that any room may include it.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -79,9 +80,34 @@ struct Xattr {
   bool operator==(const Xattr&) const = default;
 };
 
-struct NamedFile {
-  std::string name;
-  uint32_t inode = 0;
+enum class LastLink : uint8_t {
+  kFollow,  // a path that ends in a symbolic link leads to what the link leads to
+  kKeep,    // it leads to the link itself
+};
+
+// A range of a file's bytes.
+struct ContentRange {
+  uint64_t offset_bytes = 0;
+  uint64_t length_bytes = 0;
+  bool operator==(const ContentRange&) const = default;
+};
+
+enum class WalkDetail : uint8_t {
+  kStat,    // path, stat, link target, hard link
+  kDigest,  // also attributes, the digest of the content and where it is stored
+};
+
+// What a walk gives of each file.
+struct WalkEntry {
+  std::string path;  // from the image's root, with a leading "/"
+  FileStat stat;
+  std::string link_target;  // of a symbolic link
+  std::string hard_link;    // the first path of this walk that leads to the same file; empty for the first itself
+
+  // With kDigest.
+  std::vector<Xattr> xattrs;
+  std::array<uint8_t, 32> sha256 = {};  // of a regular file's content
+  std::vector<ContentRange> stored;     // where a regular file is not a hole, in ascending order
 };
 
 }  // namespace rootloom

@@ -2,7 +2,6 @@
 // bytes. Two walks of equal trees give equal sequences, so they can be compared in bounded memory.
 #pragma once
 
-#include <array>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -13,23 +12,6 @@
 #include "native/util/call_context.h"
 
 namespace rootloom {
-
-enum class WalkDetail : uint8_t {
-  kStat,    // path, stat, link target, hard link
-  kDigest,  // also attributes, the digest of the content and where it is stored
-};
-
-struct WalkEntry {
-  std::string path;  // from the image's root, with a leading "/"
-  FileStat stat;
-  std::string link_target;  // of a symbolic link
-  std::string hard_link;    // the first path of this walk that leads to the same file; empty for the first itself
-
-  // With kDigest.
-  std::vector<Xattr> xattrs;
-  std::array<uint8_t, 32> sha256 = {};  // of a regular file's content
-  std::vector<ContentRange> stored;     // of a regular file
-};
 
 // One walk. It holds the names of the directories that it is in, and the first path of each file with several names.
 // Not thread-safe. The store must not be changed between calls.
