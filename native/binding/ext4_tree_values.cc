@@ -1,7 +1,6 @@
 #include "native/binding/ext4_tree_values.h"
 
 #include <array>
-#include <cmath>
 #include <utility>
 
 #include "native/binding/args.h"
@@ -10,7 +9,7 @@ namespace rootloom::binding {
 
 namespace {
 
-constexpr int64_t kNanosecondsPerSecond = 1'000'000'000;
+constexpr uint64_t kNanosecondsPerSecond = 1'000'000'000;
 
 constexpr std::array<std::pair<FileType, const char*>, 7> kTypeNames = {{
     {FileType::kRegular, "file"},
@@ -29,13 +28,12 @@ Napi::Value TypeName(Napi::Env env, FileType type) {
   return env.Undefined();
 }
 
-// Seconds times nanoseconds leave 64 bits for times after 2262, so the sum is made of two words.
+// The times that ext4 holds, 1901 to 2446, are up to 64 bits of nanoseconds and a sign.
 Napi::Value FromTimestamp(Napi::Env env, Timestamp time) {
-  const __int128 nanoseconds = static_cast<__int128>(time.seconds) * kNanosecondsPerSecond + time.nanoseconds;
-  const bool negative = nanoseconds < 0;
-  const auto magnitude = static_cast<unsigned __int128>(negative ? -nanoseconds : nanoseconds);
-  const std::array<uint64_t, 2> words{static_cast<uint64_t>(magnitude), static_cast<uint64_t>(magnitude >> 64)};
-  return Napi::BigInt::New(env, negative ? 1 : 0, words.size(), words.data());
+  const bool negative = time.seconds < 0;
+  const uint64_t magnitude = negative ? static_cast<uint64_t>(-time.seconds) * kNanosecondsPerSecond - time.nanoseconds
+                                      : static_cast<uint64_t>(time.seconds) * kNanosecondsPerSecond + time.nanoseconds;
+  return Napi::BigInt::New(env, negative ? 1 : 0, 1, &magnitude);
 }
 
 template <typename Items, typename Convert>
@@ -122,19 +120,17 @@ std::optional<Timestamp> FindTimestamp(const Napi::Object& object, const char* n
     throw Napi::TypeError::New(object.Env(), std::string("Cannot use ") + name + ": it must be a bigint");
   }
   int sign = 0;
-  size_t word_count = 2;
-  std::array<uint64_t, 2> words{};
-  value.As<Napi::BigInt>().ToWords(&sign, &word_count, words.data());
-  // Beyond what 2^40 seconds take, ext4 has no other time than its last.
-  if (word_count > words.size() || words[1] >= 64) {
-    throw Napi::RangeError::New(object.Env(),
-                                std::string("Cannot use ") + name + ": it is no time that a file can have");
+  size_t word_count = 1;
+  uint64_t magnitude = 0;
+  value.As<Napi::BigInt>().ToWords(&sign, &word_count, &magnitude);
+  if (word_count > 1) {
+    throw Napi::RangeError::New(object.Env(), std::string("Cannot use ") + name + ": no file can have this time");
   }
-  const __int128 magnitude = static_cast<__int128>(words[1]) << 64 | words[0];
-  const __int128 nanoseconds = sign != 0 ? -magnitude : magnitude;
-  __int128 seconds = nanoseconds / kNanosecondsPerSecond;
-  if (nanoseconds % kNanosecondsPerSecond < 0) seconds -= 1;
-  return Timestamp{static_cast<int64_t>(seconds), static_cast<uint32_t>(nanoseconds - seconds * kNanosecondsPerSecond)};
+  Timestamp time{static_cast<int64_t>(magnitude / kNanosecondsPerSecond),
+                 static_cast<uint32_t>(magnitude % kNanosecondsPerSecond)};
+  if (sign == 0) return time;
+  if (time.nanoseconds == 0) return Timestamp{-time.seconds, 0};
+  return Timestamp{-time.seconds - 1, static_cast<uint32_t>(kNanosecondsPerSecond - time.nanoseconds)};
 }
 
 AttributeChange ToAttributeChange(const Napi::Object& object) {
