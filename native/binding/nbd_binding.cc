@@ -1,4 +1,4 @@
-// Exports: serve(device, options, onProgress), exportStats(export), closeExport(export, onProgress).
+// Exports: serve, exportStats, closeExport.
 #include <memory>
 
 #include "native/binding/addon_data.h"
@@ -24,27 +24,7 @@ Napi::Value AdoptServer(Napi::Env env, const std::shared_ptr<Server>& server) {
   return MakeHandle(env, server);
 }
 
-// serve(device, { socketPath, exportName?, readOnly?, maxConnections? }, onProgress) → call with an export handle
-Napi::Value Serve(const Napi::CallbackInfo& info) {
-  const Napi::Object arguments = ToObject(info[1], "options");
-  Server::Options options;
-  options.socket_path = GetText(arguments, "socketPath");
-  options.export_name = FindText(arguments, "exportName").value_or("");
-  options.read_only = GetBool(arguments, "readOnly", false);
-  if (const Napi::Value value = arguments.Get("maxConnections"); !value.IsUndefined()) {
-    options.max_connections = ToUint32(value, "maxConnections");
-  }
-  return StartWork(info.Env(), info[2],
-                   [device = FromHandle<Device>(info[0]), options](const CallContext&) -> Result<Finish> {
-                     ROOTLOOM_ASSIGN_OR_RETURN(std::shared_ptr<Server> server, Server::Start(device, options));
-                     return Finish([server](Napi::Env env) { return AdoptServer(env, server); });
-                   });
-}
-
-// exportStats(export) → { connectionCount, readCount, … }
-Napi::Value ExportStats(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  const Server::Stats stats = FromHandle<Server>(info[0])->stats();
+Napi::Value FromStats(Napi::Env env, const Server::Stats& stats) {
   Napi::Object value = Napi::Object::New(env);
   value.Set("connectionCount", stats.connection_count);
   value.Set("readCount", FromBytes(env, stats.counts.read_count));
@@ -58,19 +38,41 @@ Napi::Value ExportStats(const Napi::CallbackInfo& info) {
   return value;
 }
 
-// closeExport(export, onProgress) → call. The export is stopped also when the call fails: the failure is its flush's.
+// serve(device, { socketPath, exportName, readOnly, maxConnections }) → call with an export handle
+Napi::Value Serve(const Napi::CallbackInfo& info) {
+  const Napi::Object arguments = ToObject(info[1], "options");
+  const Server::Options options{.socket_path = GetText(arguments, "socketPath"),
+                                .export_name = GetText(arguments, "exportName"),
+                                .read_only = GetBool(arguments, "readOnly", false),
+                                .max_connections = ToUint32(arguments.Get("maxConnections"), "maxConnections")};
+  return StartWork(info.Env(), info.Env().Undefined(),
+                   [device = FromHandle<Device>(info[0]), options](const CallContext& context) -> Result<Finish> {
+                     ROOTLOOM_ASSIGN_OR_RETURN(std::shared_ptr<Server> server, Server::Start(device, options));
+                     ROOTLOOM_RETURN_IF_ERROR(context.CheckStopped("serve the device"));
+                     return Finish([server](Napi::Env env) { return AdoptServer(env, server); });
+                   });
+}
+
+// exportStats(export) → { connectionCount, readCount, … }
+Napi::Value ExportStats(const Napi::CallbackInfo& info) {
+  return FromStats(info.Env(), FromHandle<Server>(info[0])->stats());
+}
+
+// closeExport(export) → call with the final stats. The export is stopped also when the call fails: the failure is that
+// of its flush.
 Napi::Value CloseExport(const Napi::CallbackInfo& info) {
   std::shared_ptr<Server> server = FromHandle<Server>(info[0]);
   TakeHandle<Server>(info[0]);
-  // Should the environment end before the work is done, the entry closes the server again, which waits for the first.
-  return StartWork(info.Env(), info[1], [server = std::move(server)](const CallContext&) -> Result<Finish> {
-    const Status status = server->Close();
-    return Finish([owner = static_cast<const void*>(server.get()), status](Napi::Env env) {
-      AddonData::Of(env).stop_at_exit.erase(owner);
-      if (!status.ok()) throw ToError(env, status.failure());
-      return env.Undefined();
-    });
-  });
+  // Should the environment end before this is finished, stop_at_exit closes the server once more, which does nothing.
+  return StartWork(info.Env(), info.Env().Undefined(),
+                   [server = std::move(server)](const CallContext&) -> Result<Finish> {
+                     const Status status = server->Close();
+                     return Finish([server, status](Napi::Env env) -> Napi::Value {
+                       AddonData::Of(env).stop_at_exit.erase(server.get());
+                       if (!status.ok()) throw ToError(env, status.failure());
+                       return FromStats(env, server->stats());
+                     });
+                   });
 }
 
 }  // namespace
