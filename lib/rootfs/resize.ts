@@ -6,7 +6,7 @@
  */
 import { RootloomError } from '../errors.js';
 import type { CallOptions } from '../native/call.js';
-import { ext4 } from '../native/ext4.js';
+import * as ext4 from '../native/ext4.js';
 import type { OverlayDevice } from '../native/overlay.js';
 import { DISK_BLOCK_BYTES, type DiskRequest, LARGEST_DISK_BYTES, validateDiskRequest } from './disk-request.js';
 
@@ -34,16 +34,10 @@ function roundUp(bytes: number, unit: number): number {
 async function setSize(disk: OverlayDevice, size: number, options: CallOptions): Promise<ResizeReport> {
   const oldSize = disk.size;
   if (size > oldSize) await disk.resize(size);
-  const report = await ext4.resize(disk, { size }, options);
+  const { io } = await ext4.resize(disk, { size, ...options });
   if (size < oldSize) await disk.resize(size);
-  const { freeBytes } = await ext4.stats(disk, options);
-  return {
-    oldSize,
-    newSize: size,
-    free: freeBytes,
-    blocksRead: report.blocksRead,
-    blocksWritten: report.blocksWritten,
-  };
+  const { free } = await ext4.stats(disk, options);
+  return { oldSize, newSize: size, free, blocksRead: io.blocksRead, blocksWritten: io.blocksWritten };
 }
 
 /** The estimated size at which `free` bytes are free, from what is free now at the disk's present size. */
@@ -54,7 +48,7 @@ function estimateSize(size: number, freeNow: number, free: number): number {
 async function growUntilFree(disk: OverlayDevice, free: number, options: CallOptions): Promise<ResizeReport> {
   const oldSize = disk.size;
   const total = { blocksRead: 0, blocksWritten: 0 };
-  let freeNow = (await ext4.stats(disk, options)).freeBytes;
+  let { free: freeNow } = await ext4.stats(disk, options);
   for (let pass = 0; freeNow < free && pass < MAX_PASSES; pass += 1) {
     const size = estimateSize(disk.size, freeNow, free);
     // The filesystem may leave a last group that is too small for its own metadata unused: the next step covers it.
@@ -100,9 +94,9 @@ export async function shrinkUntilFree(
   options: CallOptions = {},
 ): Promise<ResizeReport> {
   const oldSize = disk.size;
-  const { freeBytes } = await ext4.stats(disk, options);
+  const { free: freeNow } = await ext4.stats(disk, options);
   const minimum = await ext4.minimumSize(disk, options);
-  const wanted = Math.max(roundUp(oldSize - (freeBytes - free), DISK_BLOCK_BYTES), minimum);
+  const wanted = Math.max(roundUp(oldSize - (freeNow - free), DISK_BLOCK_BYTES), minimum);
   if (wanted >= oldSize) return growUntilFree(disk, free, options);
   const shrunk = await setSize(disk, wanted, options);
   const grown = await growUntilFree(disk, free, options);

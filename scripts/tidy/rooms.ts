@@ -34,7 +34,7 @@ export const LIB_ROOMS: readonly RoomRule[] = [
   { room: 'lib/storage', may: ['lib/errors', 'lib/util'] },
   { room: 'lib/oci', may: ['lib/errors', 'lib/util'] },
   { room: 'lib/artifact', may: ['lib/errors', 'lib/util', 'lib/native', 'lib/storage'] },
-  { room: 'lib/rootfs', may: ['lib/errors', 'lib/util', 'lib/native', 'lib/artifact'] },
+  { room: 'lib/rootfs', may: ['lib/errors', 'lib/util', 'lib/native', 'lib/storage', 'lib/artifact'] },
   { room: 'lib/vm', may: ['lib/errors', 'lib/util', 'lib/native'] },
   {
     room: 'lib/build',

@@ -1,0 +1,59 @@
+/** The end of a phase that makes a disk and nothing else: seal it, say what it is, publish it. */
+import type { BuildDescription } from '../artifact/metadata.js';
+import { type Build } from '../artifact/build.js';
+import { type NewBuildParts, publishBuild } from '../artifact/publish.js';
+import { readFile } from 'node:fs/promises';
+import { describeProvenance } from '../rootfs/provenance.js';
+import { CACHE_SCOPE } from './layer-cache.js';
+import type { PhaseContext } from './phase.js';
+import type { SealedDisk, WorkDisk } from './work-disk.js';
+
+/** What a phase knows of its build besides the disk. */
+export type PhaseDescription = Omit<BuildDescription, 'phase' | 'layerHash' | 'cacheScope' | 'clean'>;
+
+/** What a snapshot adds to a disk. */
+export type SnapshotFiles = Required<Pick<NewBuildParts, 'memory' | 'snapfilePath'>>;
+
+/** Seals the disk: nobody may write to it any more. */
+export function sealDisk(context: PhaseContext, disk: WorkDisk): Promise<SealedDisk> {
+  return context.step('seal disk', (options) => disk.seal(context.buildId, options));
+}
+
+/** Publishes a sealed disk, with a snapshot when there is one. */
+export async function publishSealed(
+  context: PhaseContext,
+  disk: WorkDisk,
+  sealed: SealedDisk,
+  description: PhaseDescription,
+  snapshot?: SnapshotFiles,
+): Promise<Build> {
+  const { signal, store, buildId } = context;
+  const clean = await describeProvenance(disk.overlay, await readFile(sealed.headerPath), { signal });
+  return context.step('publish', (options) =>
+    publishBuild(
+      store,
+      {
+        buildId,
+        disk: { dataPath: sealed.dataPath, headerPath: sealed.headerPath },
+        ...snapshot,
+        description: {
+          ...description,
+          phase: context.phase,
+          layerHash: context.layerHash,
+          cacheScope: CACHE_SCOPE,
+          clean,
+        },
+      },
+      options,
+    ),
+  );
+}
+
+/** Seals and publishes. */
+export async function publishDisk(
+  context: PhaseContext,
+  disk: WorkDisk,
+  description: PhaseDescription,
+): Promise<Build> {
+  return publishSealed(context, disk, await sealDisk(context, disk), description);
+}

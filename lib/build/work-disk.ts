@@ -1,0 +1,63 @@
+/** The disk of a phase under way: an overlay in the phase's staging folder, until it is sealed. */
+import path from 'node:path';
+import type { Build } from '../artifact/build.js';
+import { type SealReport, sealOverlay } from '../native/chain.js';
+import { createZeroDevice, type Device } from '../native/device.js';
+import { createOverlay, type OverlayDevice } from '../native/overlay.js';
+import { DISK_BLOCK_BYTES } from '../rootfs/disk-request.js';
+
+/** What a sealed disk gives to publish. */
+export interface SealedDisk {
+  dataPath: string;
+  headerPath: string;
+  report: SealReport;
+}
+
+export class WorkDisk implements AsyncDisposable {
+  private constructor(
+    readonly overlay: OverlayDevice,
+    private readonly staging: string,
+    private readonly parentHeader: Uint8Array | undefined,
+  ) {}
+
+  /** A disk of zeros. The caller closes it. */
+  static async createEmpty(staging: string, size: number): Promise<WorkDisk> {
+    await using base = createZeroDevice({ size, blockSize: DISK_BLOCK_BYTES });
+    return WorkDisk.#over(base, staging, undefined);
+  }
+
+  /** A writable view of a build's disk; the build stays as it is. The caller closes it. */
+  static async openOver(build: Build, staging: string): Promise<WorkDisk> {
+    await using base = await build.openDisk();
+    return WorkDisk.#over(base, staging, await build.readHeader('rootfs'));
+  }
+
+  static async #over(base: Device, staging: string, parentHeader: Uint8Array | undefined): Promise<WorkDisk> {
+    const overlay = await createOverlay(base, {
+      upperPath: path.join(staging, 'rootfs.upper'),
+      blockSize: DISK_BLOCK_BYTES,
+    });
+    return new WorkDisk(overlay, staging, parentHeader);
+  }
+
+  /** Ends writing and packs what changed into files of the staging folder. Whoever writes must have stopped. */
+  async seal(buildId: string, options: { signal?: AbortSignal }): Promise<SealedDisk> {
+    const dataPath = path.join(this.staging, 'rootfs.ext4');
+    const headerPath = path.join(this.staging, 'rootfs.ext4.header');
+    const parent = this.parentHeader === undefined ? {} : { parentHeader: this.parentHeader };
+    const report = await sealOverlay(
+      this.overlay,
+      { buildId, diffPath: dataPath, headerPath, ...parent },
+      options,
+    );
+    return { dataPath, headerPath, report };
+  }
+
+  close(): Promise<void> {
+    return this.overlay.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}

@@ -1,0 +1,50 @@
+/** The command line: one small file a command, put together here. */
+import { Command } from 'commander';
+import { packageVersion } from '../index.js';
+import { addBuildCommand } from './commands/build.js';
+import { addCatCommand } from './commands/cat.js';
+import { addCpCommand } from './commands/cp.js';
+import { addDiffCommand } from './commands/diff.js';
+import { addDoctorCommand } from './commands/doctor.js';
+import { addExportCommand } from './commands/export.js';
+import { addFsckCommand } from './commands/fsck.js';
+import { addInspectCommand } from './commands/inspect.js';
+import { addKernelCommand } from './commands/kernel.js';
+import { addListCommand } from './commands/list.js';
+import { addLsCommand } from './commands/ls.js';
+import { addRmCommand } from './commands/rm.js';
+import { addRunCommand } from './commands/run.js';
+import { addServeCommand } from './commands/serve.js';
+import { addStatCommand } from './commands/stat.js';
+import type { CommandContext } from './context.js';
+
+const COMMANDS = [
+  addBuildCommand,
+  addListCommand,
+  addInspectCommand,
+  addDiffCommand,
+  addLsCommand,
+  addStatCommand,
+  addCatCommand,
+  addCpCommand,
+  addFsckCommand,
+  addExportCommand,
+  addServeCommand,
+  addRunCommand,
+  addKernelCommand,
+  addRmCommand,
+  addDoctorCommand,
+];
+
+/** The program; `signal` ends whatever command runs. Parsing throws CommanderError instead of ending the process. */
+export function createProgram(signal: AbortSignal): Command {
+  const program = new Command('rootloom')
+    .description('Builds root filesystems for microVM sandboxes')
+    .version(packageVersion)
+    .exitOverride()
+    .showHelpAfterError('(--help shows what a command takes)')
+    .addHelpText('after', '\nExit codes: 0 success, 1 failure, 2 wrong usage, 130 and 143 ended by SIGINT and SIGTERM');
+  const context: CommandContext = { signal };
+  for (const add of COMMANDS) add(program, context);
+  return program;
+}

@@ -1,0 +1,49 @@
+/** Everything about one build, for a person or a program that wants to look. */
+import type { VerifyOptions } from '../artifact/verify.js';
+import { measureChain } from '../artifact/inventory.js';
+import type { RootloomMetadata } from '../artifact/metadata.js';
+import * as ext4 from '../native/ext4.js';
+import type { Store } from '../storage/store.js';
+import { openRootfs } from './rootfs.js';
+
+export interface BuildInspection {
+  build: { id: string } & {
+    [Key in 'phase' | 'createdAt' | 'layerHash' | 'parentBuildId']: RootloomMetadata[Key] | undefined;
+  };
+  /** Of the disk's header. */
+  disk: { size: number; blockSize: number; generation: number; version: number; mappings: number };
+  filesystem: ext4.Ext4Stats;
+  objects: { name: string; size: number; storedBytes: number }[];
+  /** How many bytes of the disk lie in each build. */
+  chain: { buildId: string; bytes: number }[];
+}
+
+/**
+ * Verifies a build and tells what it is. With `deep`, all data is read and compared with the known digests.
+ * Rejects as `Build.verify` does.
+ */
+export async function inspectBuild(
+  store: Store,
+  buildId: string,
+  options: VerifyOptions = {},
+): Promise<BuildInspection> {
+  await using rootfs = await openRootfs(store, buildId, { signal: options.signal });
+  const { build } = rootfs;
+  await build.verify(options);
+  const { header } = await build.header('rootfs');
+  const { phase, createdAt, layerHash, parentBuildId } = build.metadata.rootloom ?? {};
+  const objects = await store.listObjects(build.id);
+  return {
+    build: { id: build.id, phase, createdAt, layerHash, parentBuildId },
+    disk: {
+      size: header.size,
+      blockSize: header.blockSize,
+      generation: header.generation,
+      version: header.version,
+      mappings: header.mappings.length,
+    },
+    filesystem: await ext4.stats(rootfs.device, { signal: options.signal }),
+    objects: [...objects].map(([name, stat]) => ({ name, ...stat })),
+    chain: await measureChain(build),
+  };
+}

@@ -1,0 +1,82 @@
+/** One build's disk, opened: to look at its files, to serve it, to try something out on it. */
+import path from 'node:path';
+import type { Build } from '../artifact/build.js';
+import { openBuild } from '../artifact/build.js';
+import type { CallOptions } from '../native/call.js';
+import type { Device } from '../native/device.js';
+import * as ext4 from '../native/ext4.js';
+import { type Ext4Tree, openTree } from '../native/ext4-tree.js';
+import { createOverlay } from '../native/overlay.js';
+import type { Store } from '../storage/store.js';
+import { Cleaner } from '../util/cleaner.js';
+import { DISK_BLOCK_BYTES } from './disk-request.js';
+
+export interface OpenRootfsOptions {
+  /** Opens an overlay that takes writes and is thrown away at the end; the build never changes. */
+  writable?: boolean | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * The disk of a build. Close it to release its devices and temporary files; calls that run are waited for.
+ *
+ * A disk whose journal was not replayed is opened on an overlay and replayed there, so that what is read is what the
+ * guest would see; its build stays as it is.
+ */
+export class Rootfs implements AsyncDisposable {
+  constructor(
+    readonly build: Build,
+    /** The block device: the chain itself, or the overlay over it. */
+    readonly device: Device,
+    private readonly cleaner: Cleaner,
+  ) {}
+
+  /** Sizes, free space and state of the filesystem. */
+  stats(options: CallOptions = {}): Promise<ext4.Ext4Stats> {
+    return ext4.stats(this.device, options);
+  }
+
+  /** e2fsck's verdict. `repair` needs a writable rootfs. */
+  fsck(options: CallOptions & { repair?: boolean | undefined } = {}): Promise<ext4.FsckReport> {
+    return ext4.fsck(this.device, options);
+  }
+
+  /** The files. The caller closes the tree, before the rootfs. */
+  openTree(options: CallOptions = {}): Promise<Ext4Tree> {
+    return openTree(this.device, { writable: this.device.writable, ...options });
+  }
+
+  close(): Promise<void> {
+    return this.cleaner.run();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/**
+ * Opens the disk of a build. Rejects with NOT_FOUND for an unknown build, CORRUPT when a header, a diff or the filesystem is
+ * damaged, IO, or the signal's reason.
+ */
+export async function openRootfs(
+  store: Store,
+  buildId: string,
+  { writable = false, signal }: OpenRootfsOptions = {},
+): Promise<Rootfs> {
+  const cleaner = new Cleaner(`the disk of ${buildId}`);
+  try {
+    const build = await openBuild(store, buildId, { signal });
+    const chain = cleaner.use('the chain', await build.openDisk());
+    const { needsRecovery } = await ext4.stats(chain, { signal });
+    if (!writable && !needsRecovery) return new Rootfs(build, chain, cleaner.move(`the disk of ${buildId}`));
+    const staging = cleaner.use('the temporary folder', await store.createStaging({ signal }));
+    const upperPath = path.join(staging.path, 'rootfs.upper');
+    const overlay = cleaner.use('the overlay', await createOverlay(chain, { upperPath, blockSize: DISK_BLOCK_BYTES }));
+    if (needsRecovery) await ext4.replayJournal(overlay, { signal });
+    return new Rootfs(build, overlay, cleaner.move(`the disk of ${buildId}`));
+  } catch (error) {
+    await cleaner.run();
+    throw error;
+  }
+}
