@@ -3,15 +3,16 @@
  *
  *     templates/{buildId}/{object}         the reference's template storage, as file://<store>/templates
  *     cache/{scope}/index/{hash}           the reference's build cache, as file://<store>/cache
- *     .rootloom/tmp/{uuid}/                owned folders: staging, builds being assembled, builds being removed
+ *     .rootloom/tmp/{uuid}/                owned folders: staging, builds being assembled; builds being removed
  *     .rootloom/lock/                      held for the moment in which a build appears or disappears
  *
  * A build is assembled in an owned folder, in the order of the publish contract, each stage synced, and appears by one rename
  * of that folder. It disappears by one rename too. So `templates` never shows a part of a build, and a kill at any moment
- * leaves only owned folders without a living owner, which the next open removes. All of it is to be on one filesystem that one
+ * leaves only folders without a living owner, which the next open removes. All of it is to be on one filesystem that one
  * machine uses. A reader of a build that is being removed finds all of it or NOT_FOUND.
  */
-import { readFile, rename } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { RootloomError } from '../errors.js';
@@ -135,11 +136,14 @@ export class FileStore implements Store {
     this.#throwIfClosed();
     const folder = this.#buildFolder(buildId);
     if ((await statIfThere(folder)) === undefined) throw noBuild(buildId);
-    await using trash = await OwnedFolder.create(this.#temporaryArea, options.signal);
+    // A folder without an owner: if we are killed, the next open removes it. Making an owned one could fail on a full disk.
+    const trash = join(this.#temporaryArea, randomUUID());
+    await makeFolder(this.#temporaryArea);
     await this.#alone(options, async () => {
-      await withSystemErrors('remove', folder, () => rename(folder, join(trash.path, 'build')));
+      await withSystemErrors('remove', folder, () => rename(folder, trash));
       await syncPath(this.#templates);
     });
+    await withSystemErrors('remove', trash, () => rm(trash, { recursive: true, force: true }));
   }
 
   async readLayer(layer: LayerKey): Promise<string | undefined> {

@@ -57,24 +57,30 @@ export class OwnedFolder implements AsyncDisposable {
 }
 
 /**
- * Removes the folders in `area` whose owner is provably gone, and resolves with how many. A missing area has none. Rejects
- * with IO, or with `signal.reason` between two folders.
+ * Removes the folders in `area` whose owner is provably gone, or that never had one, and resolves with how many. A missing area
+ * has none. Rejects with IO, or with `signal.reason` between two folders.
  */
 export async function sweepOwnedFolders(area: string, signal?: AbortSignal): Promise<number> {
   return withSystemErrors('sweep', area, async () => {
     const isEmpty = (await listFolders(area)).length === 0;
     if (isEmpty) return 0;
-    return withFileLock(join(area, LOCK_NAME), signal, async () => {
-      let count = 0;
-      for (const name of await listFolders(area)) {
-        signal?.throwIfAborted();
-        if (await isOwned(join(area, name))) continue;
-        await rm(join(area, name), { recursive: true, force: true });
-        count += 1;
-      }
-      return count;
-    });
+    const ownerless = await withFileLock(join(area, LOCK_NAME), signal, () => listOwnerless(area));
+    // Without the lock, for it may take long: names are never used again, so what has no owner now never gets one.
+    for (const path of ownerless) {
+      signal?.throwIfAborted();
+      await rm(path, { recursive: true, force: true });
+    }
+    return ownerless.length;
   });
+}
+
+async function listOwnerless(area: string): Promise<string[]> {
+  const found: string[] = [];
+  for (const name of await listFolders(area)) {
+    const path = join(area, name);
+    if (!(await isOwned(path))) found.push(path);
+  }
+  return found;
 }
 
 async function listFolders(area: string): Promise<string[]> {
