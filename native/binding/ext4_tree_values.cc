@@ -9,6 +9,7 @@ namespace rootloom::binding {
 
 namespace {
 
+constexpr uint32_t kMaxMode = 07777;
 constexpr uint64_t kNanosecondsPerSecond = 1'000'000'000;
 
 constexpr std::array<std::pair<FileType, const char*>, 7> kTypeNames = {{
@@ -138,7 +139,11 @@ AttributeChange ToAttributeChange(const Napi::Object& object) {
     const Napi::Value value = object.Get(name);
     return value.IsUndefined() ? std::nullopt : std::optional(ToUint32(value, name));
   };
-  return {.permissions = find("permissions"),
+  const std::optional<uint32_t> mode = find("mode");
+  if (mode.value_or(0) > kMaxMode) {
+    throw Napi::RangeError::New(object.Env(), "Cannot use mode: it must be at most 0o7777");
+  }
+  return {.permissions = mode,
           .uid = find("uid"),
           .gid = find("gid"),
           .atime = FindTimestamp(object, "atimeNs"),
@@ -159,7 +164,7 @@ FileType ToFileType(const std::string& name, Napi::Env env) {
 Napi::Value ToValue(Napi::Env env, const FileStat& stat) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("type", TypeName(env, stat.type));
-  object.Set("permissions", stat.permissions);
+  object.Set("mode", stat.permissions);
   object.Set("uid", stat.uid);
   object.Set("gid", stat.gid);
   object.Set("size", FromBytes(env, stat.size_bytes));

@@ -19,7 +19,7 @@ std::string ToPath(const Napi::Value& value, const char* name);
 Napi::Value FromPath(Napi::Env env, const std::string& path);
 
 std::optional<Timestamp> FindTimestamp(const Napi::Object& object, const char* name);
-// { permissions?, uid?, gid?, atimeNs?, mtimeNs? }
+// { mode?, uid?, gid?, atimeNs?, mtimeNs? }
 AttributeChange ToAttributeChange(const Napi::Object& object);
 // The same and { replace? }
 NewFile ToNewFile(const Napi::Object& object);

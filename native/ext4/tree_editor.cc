@@ -7,6 +7,8 @@ namespace rootloom {
 namespace {
 
 constexpr uint32_t kMaxLinkCount = 65000;
+constexpr uint32_t kMaxDeviceMajor = (1 << 12) - 1;
+constexpr uint32_t kMaxDeviceMinor = (1 << 20) - 1;
 // A directory with more subdirectories than can be counted says 1.
 constexpr uint32_t kUncounted = 1;
 
@@ -88,6 +90,13 @@ Result<ext2_ino_t> TreeEditor::MakeSymlink(ext2_ino_t parent, const std::string&
 
 Result<ext2_ino_t> TreeEditor::MakeSpecial(ext2_ino_t parent, const std::string& name, FileType type,
                                            DeviceNumber device, const Attributes& attributes) {
+  if (device.major > kMaxDeviceMajor || device.minor > kMaxDeviceMinor) {
+    return Failure{.kind = StatusKind::kInvalidArgument,
+                   .operation = "make the device",
+                   .detail = "Linux has device numbers up to 4095:1048575",
+                   .path = name,
+                   .error_number = EINVAL};
+  }
   ROOTLOOM_ASSIGN_OR_RETURN(Inode inode, store_.inodes.Allocate(parent, type, attributes));
   if (type == FileType::kCharacterDevice || type == FileType::kBlockDevice) {
     if (device.major < 256 && device.minor < 256) {
