@@ -6,21 +6,14 @@ import { execa } from 'execa';
 import { expect, test } from 'vitest';
 import { makeScratch } from '../util/temporary.js';
 
-const child = (name: string) => fileURLToPath(new URL(`children/${name}.ts`, import.meta.url));
+const PUBLISH = fileURLToPath(new URL('children/publish.ts', import.meta.url));
+const FULL_DISK = fileURLToPath(new URL('children/full-disk.ts', import.meta.url));
 
 test('Store.publish makes data durable before headers, those before metadata, and that before the build appears', async () => {
   const scratch = await makeScratch();
   const trace = join(scratch, 'trace');
   const calls = 'trace=fsync,fdatasync,rename,renameat,renameat2';
-  const node = [
-    process.execPath,
-    '--import',
-    'tsx',
-    child('publish'),
-    join(scratch, 'store'),
-    '10000',
-    'data',
-  ];
+  const node = [process.execPath, '--import', 'tsx', PUBLISH, join(scratch, 'store'), '10000', 'data'];
   // The child kills itself in its second publication; the first one is looked at.
   await execa('strace', ['-f', '-y', '-e', calls, '-o', trace, ...node], { reject: false });
   const events: string[] = [];
@@ -69,9 +62,7 @@ function nameOf(path: string): string {
 test('A full disk is NO_SPACE, leaves nothing of the build, and does not keep builds from being removed', async () => {
   const scratch = await makeScratch();
   const full = join(scratch, 'full');
-  const node = [process.execPath, '--import', 'tsx', child('full-disk'), full]
-    .map((each) => `'${each}'`)
-    .join(' ');
+  const node = [process.execPath, '--import', 'tsx', FULL_DISK, full].map((each) => `'${each}'`).join(' ');
   const script = `mkdir '${full}' && mount -t tmpfs -o size=4m tmpfs '${full}' && ${node}`;
   const env = { ROOTLOOM_TEST_ELSEWHERE: join(scratch, 'elsewhere') };
   const { stdout } = await execa('unshare', ['--map-root-user', '--mount', 'sh', '-c', script], { env });
