@@ -1,7 +1,7 @@
 // Block devices: what every device can do, and the kinds that native/block makes.
 #include <algorithm>
 #include <memory>
-#include <new>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -140,7 +140,15 @@ Napi::Value DeviceWrite(const Napi::CallbackInfo& info) {
   return StartWork(
       info.Env(), info.Env().Undefined(),
       [device = FromHandle<Device>(info[0]), offset = ToBytes(info[1], "offset"), data = ToByteVector(info[2], "data"),
-       durability = ToDurability(info[3])](const CallContext&) { return device->Write(offset, data, durability); });
+       durability = ToDurability(info[3])](const CallContext& context) {
+        // A range beyond the end is refused before any part of it is written.
+        ROOTLOOM_RETURN_IF_ERROR(device->Extents({offset, data.size()}, 0).status());
+        return ForEachPart({offset, data.size()}, kPieceBytes, [&](Range part) {
+          ROOTLOOM_RETURN_IF_ERROR(context.CheckStopped("write"));
+          const auto bytes = std::span(data).subspan(part.offset_bytes - offset, part.length_bytes);
+          return device->Write(part.offset_bytes, bytes, durability);
+        });
+      });
 }
 
 // deviceZero(handle, offset, length, durable) → call

@@ -85,6 +85,21 @@ ConformanceCase Overlay(const char* name, OverlayShape shape) {
           }};
 }
 
+// An overlay whose upper cannot be punched, full of old data.
+ConformanceCase UnpunchableOverlay(const char* name) {
+  return {name, [=] {
+            const MountedFolder folder("ramfs", "");
+            ConformanceDevice made;
+            auto base = MakeMemory(300'000, 4096, &made.content);
+            auto overlay = OverlayDevice::Create(base, folder.File("upper"), 300'000, 4096).value();
+            EXPECT_TRUE(IsOk(overlay->Write(0, Random(52).Bytes(300'000))));
+            EXPECT_TRUE(IsOk(overlay->Zero({0, 300'000})));
+            made.content.assign(300'000, std::byte{0});
+            made.device = overlay;
+            return made;
+          }};
+}
+
 template <typename Double, typename... Args>
 ConformanceCase Around(const char* name, Args... args) {
   return {name, [=] {
@@ -113,8 +128,8 @@ INSTANTIATE_TEST_SUITE_P(
         Overlay("OverlayGrownTwice", {.base_bytes = 400'000, .size_bytes = 300'000, .resized_from_bytes = 100'001}),
         Overlay("OverlayShrunk", {.base_bytes = 400'000, .size_bytes = 100'001, .resized_from_bytes = 390'000}),
         Overlay("FrozenOverlay", {.base_bytes = 100'000, .size_bytes = 200'000, .frozen = true}),
-        Around<LoggingDevice>("Logging", size_t{16}), Around<FaultyDevice>("Faulty"),
-        Around<FaultyDevice>("FaultyWithCache", FaultyDevice::Cache::kVolatile)),
+        UnpunchableOverlay("UnpunchableOverlay"), Around<LoggingDevice>("Logging", size_t{16}),
+        Around<FaultyDevice>("Faulty"), Around<FaultyDevice>("FaultyWithCache", FaultyDevice::Cache::kVolatile)),
     CaseName);
 
 }  // namespace rootloom::testing

@@ -56,6 +56,21 @@ TEST(FileDeviceTest, AFileThatWasCutIsAnError) {
   EXPECT_TRUE(FailedWith(device->Read(4096, bytes), EIO));
 }
 
+TEST(FileDeviceTest, WritesZerosWhereNoHoleCanBePunched) {
+  const MountedFolder folder("ramfs", "");
+  const uint64_t size = (3 << 20) + 1000;
+  auto device = FileDevice::Open(folder.File("disk"), {.writable = true, .create_size_bytes = size}).value();
+  Bytes expected = Random(1).Bytes(size);
+  ASSERT_TRUE(IsOk(device->Write(0, expected)));
+  ASSERT_TRUE(IsOk(device->Zero({5000, size - 5000})));
+  std::fill(expected.begin() + 5000, expected.end(), std::byte{0});
+  EXPECT_TRUE(SameBytes(ReadAll(*device), expected));
+  EXPECT_EQ(std::filesystem::file_size(folder.File("disk")), size);
+  ASSERT_TRUE(IsOk(device->Trim({1, 8191})));
+  std::fill(expected.begin() + 4096, expected.begin() + 8192, std::byte{0});
+  EXPECT_TRUE(SameBytes(ReadAll(*device), expected));
+}
+
 TEST(FileDeviceTest, WritesReachTheFile) {
   TempFolder folder;
   auto device = FileDevice::Open(folder.File("disk"), {.writable = true, .create_size_bytes = 8192}).value();

@@ -1,6 +1,5 @@
 #include "native/block/overlay_device.h"
 
-#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -266,15 +265,15 @@ TEST_F(OverlayTest, AFileSizeLimitIsAnErrorReply) {
 }
 
 TEST_F(OverlayTest, AFullHostIsAnErrorReplyAndWhatWasThereStays) {
-  ASSERT_EQ(::mount("tmpfs", folder_.path().c_str(), "tmpfs", 0, "size=1m"), 0) << "this test needs root";
-  auto overlay = Make(8, 1024 * kBlock);
+  const MountedFolder small("tmpfs", "size=1m");
+  auto base = ZeroDevice::Create(8 * kBlock).value();
+  auto overlay = OverlayDevice::Create(base, small.File("upper"), 1024 * kBlock, kBlock).value();
   Status status;
   uint64_t written = 0;
   while (status.ok() && written < 1024) {
     status = overlay->Write(written * kBlock, Bytes(kBlock, std::byte{6}));
     if (status.ok()) ++written;
   }
-  ::umount2(folder_.path().c_str(), MNT_DETACH);
   ASSERT_TRUE(FailedWith(status, ENOSPC));
   EXPECT_EQ(status.failure().kind, StatusKind::kNoSpace);
   EXPECT_EQ(status.failure().offset_bytes, written * kBlock);

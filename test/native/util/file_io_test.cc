@@ -1,0 +1,81 @@
+#include "native/util/file_io.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <vector>
+
+#include "native/util/unique_fd.h"
+#include "test/native/util/random.h"
+#include "test/native/util/status_matchers.h"
+#include "test/native/util/temp_folder.h"
+
+namespace rootloom::testing {
+namespace {
+
+TEST(IsAllZeroTest, FindsASingleByteAnywhere) {
+  Random random(1);
+  for (const size_t size : {size_t{0}, size_t{1}, size_t{63}, size_t{64}, size_t{65}, size_t{4096}, size_t{5000}}) {
+    std::vector<std::byte> bytes(size);
+    EXPECT_TRUE(IsAllZero(bytes)) << size;
+    for (int i = 0; i < 50 && size > 0; ++i) {
+      const size_t at = i == 0 ? size - 1 : random.Below(size);
+      bytes[at] = std::byte{0x80};
+      EXPECT_FALSE(IsAllZero(bytes)) << at << " of " << size;
+      bytes[at] = std::byte{0};
+    }
+  }
+}
+
+TEST(FileIoTest, WritesAndReadsWholeBuffersAndReportsAShortFile) {
+  TempFolder folder;
+  const std::string path = folder.File("file");
+  auto fd = OpenFile(path, O_RDWR | O_CREAT);
+  ASSERT_TRUE(IsOk(fd));
+  EXPECT_NE(::fcntl(fd.value().get(), F_GETFD) & FD_CLOEXEC, 0);
+  const std::vector<std::byte> data = Random(2).Bytes(100'000);
+  ASSERT_TRUE(IsOk(PwriteAll(fd.value().get(), data, 10, path)));
+  std::vector<std::byte> read(data.size());
+  ASSERT_TRUE(IsOk(PreadAll(fd.value().get(), read, 10, path)));
+  EXPECT_EQ(read, data);
+  const Status beyond = PreadAll(fd.value().get(), read, 11, path);
+  EXPECT_TRUE(FailedWith(beyond, EIO));
+  EXPECT_EQ(beyond.failure().path, path);
+  EXPECT_EQ(FileSize(fd.value().get(), path).value(), data.size() + 10);
+}
+
+TEST(FileIoTest, NamesTheMissingFile) {
+  TempFolder folder;
+  const auto missing = OpenFile(folder.File("missing"), O_RDONLY);
+  ASSERT_TRUE(FailedWith(missing, ENOENT));
+  EXPECT_EQ(missing.status().failure().kind, StatusKind::kNotFound);
+  EXPECT_EQ(missing.status().failure().path, folder.File("missing"));
+}
+
+TEST(FileIoTest, CopiesRangesAlsoWhereTheKernelCannot) {
+  TempFolder folder;
+  const MountedFolder other("ramfs", "");  // Another filesystem, without reflinks.
+  const std::vector<std::byte> data = Random(3).Bytes(3 << 20);
+  for (const std::string& target_path : {folder.File("target"), other.File("target")}) {
+    auto source = OpenFile(folder.File("source"), O_RDWR | O_CREAT).value();
+    auto target = OpenFile(target_path, O_RDWR | O_CREAT).value();
+    ASSERT_TRUE(IsOk(PwriteAll(source.get(), data, 0, "source")));
+    const CopyRangeArgs args{.source_fd = source.get(),
+                             .source_offset_bytes = 1000,
+                             .target_fd = target.get(),
+                             .target_offset_bytes = 7,
+                             .length_bytes = data.size() - 1000};
+    ASSERT_TRUE(IsOk(CopyRange(args, target_path)));
+    std::vector<std::byte> copied(data.size() - 1000);
+    ASSERT_TRUE(IsOk(PreadAll(target.get(), copied, 7, target_path)));
+    EXPECT_TRUE(std::equal(copied.begin(), copied.end(), data.begin() + 1000));
+    const CopyRangeArgs beyond{source.get(), 1000, target.get(), 0, data.size()};
+    EXPECT_TRUE(FailedWith(CopyRange(beyond, target_path), EIO));
+  }
+}
+
+}  // namespace
+}  // namespace rootloom::testing
