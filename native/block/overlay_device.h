@@ -4,8 +4,7 @@
 // each block in memory; the base is only read. Invariants:
 //
 //  1. A block's state alone says where its bytes are: kAbsent in the base (zeros where the base has ended), kData in
-//  the
-//     upper, kZero nowhere. So a hole that cannot be punched costs space and nothing else.
+//     the upper, kZero nowhere. So a hole that cannot be punched costs space and nothing else.
 //  2. Data reaches the upper before the state says kData.
 //  3. Only the holder of a block's stripe lock changes its state or its bytes in the upper. The base is read before
 //     the lock is taken, so that a slow base holds up nobody else. Reads take no stripe lock.
@@ -58,16 +57,16 @@ class OverlayDevice final : public Device {
   Status Flush() override;
 
   // Sets the size. Growing: the new tail reads as zeros, whatever the base has there. Shrinking: what was beyond is
-  // gone, and its space is freed. Waits for running operations. On failure the size and all content below
-  // the smaller of both sizes are unchanged. Fails with EROFS when frozen.
+  // gone, and its space is freed. Waits for running operations. On failure the size and all content
+  // below the smaller of both sizes are unchanged. Fails with EROFS when frozen.
   Status Resize(uint64_t new_size_bytes);
 
   // Ends writing for good, so that the overlay can be sealed: waits for every running operation, refuses each later
   // write, zero, trim and resize with EROFS, and flushes the upper.
   //
   // Fails when anything that was written may be missing: the upper could not be flushed now or earlier, or an earlier
-  // write or zero failed, even though its caller was told. A disk with a hole in it must not become a
-  // build. The overlay is then frozen all the same, and every later Freeze fails in the same way. Idempotent.
+  // write or zero failed, even though its caller was told. A disk with a hole in it must not become a build. The
+  // overlay is then frozen all the same, and every later Freeze fails in the same way. Idempotent.
   //
   // After success, until the overlay is destroyed: no state and no byte of the upper changes, ForEachRun may be
   // used, upper_fd() may be read (pread, copy_file_range) from any thread, and the overlay can be the base of another.
