@@ -87,6 +87,7 @@ Status NormalizeHeader(Header& header, const char* operation, StatusKind failure
 // How the diff of build is stored according to header. A build without an entry is uncompressed and of unknown size
 // when the layout has no entries (V3), or when it is the header's own build of a complete header; for any other the
 // information is lost: nullopt. Guessing "uncompressed" there would read compressed bytes as disk content.
+// REQUIRES: header is normalised
 std::optional<BuildData> FindBuildData(const Header& header, const Uuid& build);
 
 }  // namespace rootloom

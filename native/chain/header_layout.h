@@ -52,7 +52,7 @@ Status WriteFramed(const Header& header, ByteWriter& writer);
 
 // header_v5.cc: the columnar mapping section.
 Status ReadColumns(ByteReader& reader, Header& header);
-void WriteColumns(const Header& header, ByteWriter& writer);
+Status WriteColumns(const Header& header, ByteWriter& writer);
 
 // header_builds.cc: the builds section of V4 and V5.
 Status ReadBuilds(ByteReader& reader, Header& header);

@@ -55,7 +55,7 @@ Status WriteFramed(const Header& header, ByteWriter& writer) {
   ByteWriter inner;
   WriteBuilds(header, inner);
   if (header.layout() == 5) {
-    WriteColumns(header, inner);
+    ROOTLOOM_RETURN_IF_ERROR(WriteColumns(header, inner));
   } else {
     inner.Fixed(static_cast<uint32_t>(header.mappings.size()));
     WriteRecords(header, inner);

@@ -95,12 +95,17 @@ Status ReadColumns(ByteReader& reader, Header& header) {
   return Status::Ok();
 }
 
-void WriteColumns(const Header& header, ByteWriter& writer) {
+Status WriteColumns(const Header& header, ByteWriter& writer) {
   writer.Fixed(static_cast<uint32_t>(header.sources.size()));
   for (const Uuid& build : header.sources) writer.Id(build);
   std::vector<const Mapping*> entries;
   for (const Mapping& mapping : header.mappings) {
     if (mapping.source != kZeroSource) entries.push_back(&mapping);
+  }
+  if (entries.size() > kMaxColumnEntries) {
+    return Status::Invalid(kEncodeHeader, "it has " + std::to_string(entries.size()) +
+                                              " mappings of data, version 5 has room for " +
+                                              std::to_string(kMaxColumnEntries));
   }
   writer.Fixed(static_cast<uint32_t>(entries.size()));
   uint32_t offset = 0;
@@ -115,6 +120,7 @@ void WriteColumns(const Header& header, ByteWriter& writer) {
     storage = entry->storage_pages;
   }
   for (const Mapping* entry : entries) writer.Uvarint(entry->source);
+  return Status::Ok();
 }
 
 }  // namespace rootloom

@@ -34,8 +34,8 @@ struct SealReport {
 };
 
 // Seals overlay as a child of the build that parent describes: generation one higher, the same base build and block
-// size, the overlay's size. parent must be the header of the chain that is the overlay's base. Only blocks that were
-// written are looked at; one that equals what the base holds is dropped.
+// size, the overlay's size. parent must be the header, as DecodeHeader gave it, of the chain that is the overlay's
+// base. Only blocks that were written are looked at; one that equals what the base holds is dropped.
 //
 // Without parent the new build stands alone: generation 0, its own base, and whatever the overlay's base holds is
 // stored too.

@@ -232,6 +232,19 @@ TEST(EncodeHeader, TrimsFrameTablesToWhatMappingsNeed) {
   EXPECT_EQ(trimmed.builds[2].table.frames.size(), 2u) << "no mapping refers to it";
 }
 
+TEST(EncodeHeader, WritesNoMoreColumnsThanAReaderTakes) {
+  Header header{.version = 5, .build = kBuildA, .sources = {kBuildA}};
+  const auto encode = [&](uint32_t count) {
+    header.size_bytes = uint64_t{count} * kPageBytes;
+    header.mappings.clear();
+    // Every page is stored before its neighbour, so that nothing joins.
+    for (uint32_t page = 0; page < count; ++page) header.mappings.push_back({page, 1, count - page, 0});
+    return EncodeHeader(header);
+  };
+  EXPECT_EQ(KindOf(encode(kMaxColumnEntries + 1).status()), StatusKind::kInvalidArgument);
+  EXPECT_EQ(DecodeHeader(encode(kMaxColumnEntries).value())->mappings.size(), kMaxColumnEntries);
+}
+
 TEST(DecodeHeader, ChecksColumns) {
   const std::string a = "01000000 11111111222233334444555555555555";
   EXPECT_EQ(KindOfColumns("01000000 00000000000000000000000000000000 00000000"), StatusKind::kCorrupt) << "nil";
