@@ -41,24 +41,20 @@ export class Beacon {
    * Rejects with the system's own error.
    */
   static async light(folder: string, name: string): Promise<Beacon | undefined> {
-    const server = createServer();
-    const claim = `${CLAIM_PREFIX}${randomUUID()}`;
-    await withShortPath(folder, claim, (path) => {
-      return new Promise<void>((resolve, reject) => {
-        server.once('error', reject);
-        server.listen({ path, exclusive: true }, () => resolve());
-      });
-    });
-    const beacon = new Beacon(join(folder, name), server.unref());
-    try {
-      await link(join(folder, claim), beacon.path);
-      return beacon;
-    } catch (error) {
-      beacon.leave();
-      if (isSystemError(error, 'EEXIST')) return undefined;
-      throw error;
-    } finally {
-      await rm(join(folder, claim), { force: true });
+    for (;;) {
+      const claim = `${CLAIM_PREFIX}${randomUUID()}`;
+      const beacon = new Beacon(join(folder, name), await listen(folder, claim));
+      try {
+        await link(join(folder, claim), beacon.path);
+        return beacon;
+      } catch (error) {
+        beacon.leave();
+        if (isSystemError(error, 'EEXIST')) return undefined;
+        // Between binding and listening a claim looks dead, and `removeDeadClaims` may have taken it. A missing folder fails above.
+        if (!isSystemError(error, 'ENOENT')) throw error;
+      } finally {
+        await rm(join(folder, claim), { force: true });
+      }
     }
   }
 
@@ -67,6 +63,17 @@ export class Beacon {
     this.server.close();
     for (const socket of this.#connections) socket.destroy();
   }
+}
+
+async function listen(folder: string, name: string): Promise<Server> {
+  const server = createServer();
+  await withShortPath(folder, name, (path) => {
+    return new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ path, exclusive: true }, () => resolve());
+    });
+  });
+  return server.unref();
 }
 
 /** Asks once. Rejects with the system's own error when the folder cannot be opened. */
