@@ -32,15 +32,28 @@ struct Observer {
   E2fsckRun result;
 };
 
+// Without the line breaks and the indentation that e2fsck has for terminals.
+std::string InOneLine(std::string_view text) {
+  std::string line;
+  for (const char character : text) {
+    const bool is_space = character == ' ' || character == '\n' || character == '\t';
+    if (!is_space) {
+      line += character;
+    } else if (!line.empty() && line.back() != ' ') {
+      line += ' ';
+    }
+  }
+  if (line.ends_with(' ')) line.pop_back();
+  return line;
+}
+
 void OnProblem(void* owner, unsigned code, const char* message, size_t length, int fixed) {
   E2fsckRun& result = static_cast<Observer*>(owner)->result;
-  std::string_view text(message, length);
-  const auto first = text.find_first_not_of(" \n");
+  const std::string text = InOneLine({message, length});
   // Problems that e2fsck does not show in this mode have no message.
-  if (first == std::string_view::npos) return;
-  text = text.substr(first, text.find_last_not_of(" \n") - first + 1);
+  if (text.empty()) return;
   result.problem_count += 1;
-  if (result.problems.size() < kMaxProblems) result.problems.push_back({code, std::string(text), fixed != 0});
+  if (result.problems.size() < kMaxProblems) result.problems.push_back({code, text, fixed != 0});
 }
 
 void OnOutput(void* owner, const char* text, size_t length) {
@@ -106,6 +119,7 @@ Result<E2fsckRun> RunE2fsck(DeviceIo& io, E2fsckMode mode, int64_t time, const C
       {'\0', nullptr},
   };
   run.options = options;
+  run.keep_journal = journal_only ? 1 : 0;
   std::snprintf(run.now, sizeof run.now, "%lld", static_cast<long long>(time));
   rootloom_engine_io_manager = DeviceIo::manager();
   observer.result.exit_bits = rootloom_run_e2fsck(&run);

@@ -30,7 +30,7 @@ class E2fsckLock {
 
 struct E2fsckProblem {
   uint32_t code = 0;    // e2fsck's own number: 0x010005 and so on
-  std::string message;  // without question and answer
+  std::string message;  // one line, without question and answer
   bool fixed = false;
 };
 
@@ -44,9 +44,11 @@ inline constexpr size_t kMaxProblems = 10'000;
 inline constexpr size_t kMaxOutputBytes = 4 << 20;
 
 enum class E2fsckMode : uint8_t {
-  kCheck,        // -fn: all passes, nothing is written
-  kRepair,       // -fy: all passes, yes to everything
-  kJournalOnly,  // -p -E journal_only: the journal, orphaned inodes and the superblock, safe corrections only
+  kCheck,   // -fn: all passes, nothing is written
+  kRepair,  // -fy: all passes, yes to everything
+  // -p -E journal_only: the journal, orphaned inodes and the superblock, by corrections that lose nothing. Where e2fsck
+  // would throw a broken journal away, it gives up with exit bit 4.
+  kJournalOnly,
 };
 
 // Runs e2fsck on io under the lock. Fails with the device's failure or kCancelled; everything that e2fsck itself finds

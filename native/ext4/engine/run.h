@@ -47,6 +47,7 @@ struct rootloom_engine_run {
   unsigned long long device_size;      /* in bytes */
   const struct rootloom_engine_option* options; /* e2fsck's, the last with letter 0 */
   char now[24];                        /* seconds since 1970, in decimal */
+  int keep_journal;                    /* give up, with exit code 4, rather than throw the journal away */
 
   /* The rest belongs to shim.c. */
   FILE* output;

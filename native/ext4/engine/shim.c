@@ -181,6 +181,22 @@ static void stop_if_asked(void) {
   if (current_run->events.must_stop(current_run->events.owner)) rootloom_engine_exit(FSCK_CANCELED);
 }
 
+/* Answering yes to these throws away what the journal holds; the codes from pass 1 on belong to a full check, which
+ * e2fsck begins by itself after that. */
+static int discards_journal(problem_t code) {
+  switch (code) {
+    case PR_0_JOURNAL_BAD_INODE:
+    case PR_0_JOURNAL_BAD_SUPER:
+    case PR_0_JOURNAL_HAS_JOURNAL:
+    case PR_0_JOURNAL_RECOVER_SET:
+    case PR_0_JOURNAL_RECOVERY_CLEAR:
+    case PR_0_JOURNAL_RESET_JOURNAL:
+      return 1;
+    default:
+      return code >= PR_1_PASS_HEADER;
+  }
+}
+
 int rootloom_engine_fix_problem(e2fsck_t ctx, problem_t code, struct problem_context* pctx) {
   struct rootloom_engine_run* run = current_run;
   stop_if_asked();
@@ -188,6 +204,11 @@ int rootloom_engine_fix_problem(e2fsck_t ctx, problem_t code, struct problem_con
   /* The codes with a zero part are the headers of the passes. */
   run->problem_open = (code & 0xfff) != 0;
   run->problem_code = code;
+  if (run->keep_journal && discards_journal(code)) {
+    ctx->options = (ctx->options & ~E2F_OPT_PREEN) | E2F_OPT_NO;
+    fix_problem(ctx, code, pctx);
+    rootloom_engine_exit(FSCK_UNCORRECTED);
+  }
   const int fixed_before = ctx->flags & E2F_FLAG_PROBLEMS_FIXED;
   ctx->flags &= ~E2F_FLAG_PROBLEMS_FIXED;
   const int answer = fix_problem(ctx, code, pctx);

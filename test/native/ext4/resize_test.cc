@@ -134,9 +134,9 @@ TEST_F(ResizeTest, ShrinksToExactlyTheReportedMinimumAndNotBelow) {
 }
 
 TEST_F(ResizeTest, DoesNothingForTheSameSize) {
-  MakeEmpty(256 * kMiB);
+  MakeEmpty(64 * kMiB);
   const std::string before = RunTool("sha256sum < '" + path_ + "'").output;
-  const auto report = ResizeTo(256 * kMiB);
+  const auto report = ResizeTo(64 * kMiB);
   ASSERT_TRUE(IsOk(report));
   EXPECT_EQ(report->io.write_calls, 0u);
   EXPECT_EQ(RunTool("sha256sum < '" + path_ + "'").output, before);
@@ -162,10 +162,10 @@ TEST_F(ResizeTest, RefusesWhatIsNotReady) {
   };
   for (const auto& [command, kind] : cases) {
     std::filesystem::remove(path_);
-    MakeEmpty(256 * kMiB);
+    MakeEmpty(128 * kMiB);
     ASSERT_TRUE(ToolSucceeds("debugfs -w -R '" + command + "' '" + path_ + "'"));
     const std::string before = RunTool("sha256sum < '" + path_ + "'").output;
-    const Status status = ResizeTo(100 * kMiB).status();
+    const Status status = ResizeTo(64 * kMiB).status();
     ASSERT_FALSE(status.ok()) << command;
     EXPECT_EQ(status.failure().kind, kind) << command << ": " << status.failure().Message();
     EXPECT_EQ(RunTool("sha256sum < '" + path_ + "'").output, before) << command;
