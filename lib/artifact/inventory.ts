@@ -35,7 +35,8 @@ async function summarize(store: Store, buildId: string, options: BuildCallOption
       summary.phase = rootloom.phase;
       summary.createdAt = rootloom.createdAt;
     }
-    const source = rootloom?.image?.reference ?? rootloom?.sourceBuildId ?? from_image ?? from_template?.build_id;
+    const source =
+      rootloom?.image?.reference ?? rootloom?.sourceBuildId ?? from_image ?? from_template?.build_id;
     if (source !== undefined) summary.source = source;
   } catch (error) {
     // A damaged build is listed, so that it can be seen and removed.

@@ -1,7 +1,7 @@
 /** The base phase of a template that comes from an OCI image: its layers, straight into a new ext4. */
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import * as ext4 from '../native/ext4.js';
+import { ext4 } from '../native/ext4.js';
 import { openTree } from '../native/ext4-tree.js';
 import type { Image } from '../oci/image.js';
 import type { DiskRequest } from '../rootfs/disk-request.js';
@@ -17,7 +17,7 @@ import { WorkDisk } from './work-disk.js';
 const EXPANSION = 12;
 
 /** The time of a filesystem whose image has none: the first second, for 0 stands for "never" in a superblock. */
-const EARLIEST_TIME_MS = 1000;
+const EARLIEST_TIME = 1;
 
 /** What provisioning may use on a disk that will be cut to its free space afterwards, in bytes. */
 const PROVISIONING_ROOM_BYTES = 4 * 1024 ** 3;
@@ -43,13 +43,16 @@ export class ImagePhase implements Phase {
     await context.step('verify layers', (options) => this.image.verifyLayers(options));
     await using disk = await WorkDisk.createEmpty(context.staging, this.#size());
     await context.step('make filesystem', ({ signal }) =>
-      ext4.mkfs(disk.overlay, {
-        uuid: deriveUuid(context.layerHash, 'filesystem'),
-        hashSeed: deriveUuid(context.layerHash, 'directory hash'),
-        label: 'rootfs',
-        time: this.#time(),
-        signal,
-      }),
+      ext4.mkfs(
+        disk.overlay,
+        {
+          uuid: deriveUuid(context.layerHash, 'filesystem'),
+          hashSeed: deriveUuid(context.layerHash, 'directory hash'),
+          label: 'rootfs',
+          time: this.#time(),
+        },
+        { signal },
+      ),
     );
     await this.#applyLayers(disk, context);
     await publishDisk(context, disk, {
@@ -58,7 +61,11 @@ export class ImagePhase implements Phase {
   }
 
   async #applyLayers(disk: WorkDisk, context: PhaseContext): Promise<void> {
-    await using tree = await openTree(disk.overlay, { writable: true, time: this.#time(), signal: context.signal });
+    await using tree = await openTree(disk.overlay, {
+      writable: true,
+      timeNs: BigInt(this.#time()) * 1_000_000_000n,
+      signal: context.signal,
+    });
     for (const [index, layer] of this.image.layers.entries()) {
       await context.step(`apply layer ${index + 1} of ${this.image.layers.length}`, (options) =>
         tree.applyLayer(layer.path, { diffId: layer.diffId, ...options }),
@@ -79,9 +86,9 @@ export class ImagePhase implements Phase {
     return Math.ceil(wanted / 1024 ** 3) * 1024 ** 3;
   }
 
-  /** The time that the filesystem carries: the image's, so that the same image gives the same bytes. */
-  #time(): Date {
+  /** The time that the filesystem carries, in seconds since 1970: the image's, so that the same image gives the same bytes. */
+  #time(): number {
     const created = Date.parse(this.image.config.created ?? '');
-    return new Date(created > 0 ? created : EARLIEST_TIME_MS);
+    return created >= 1000 ? Math.floor(created / 1000) : EARLIEST_TIME;
   }
 }

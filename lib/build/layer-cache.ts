@@ -14,7 +14,11 @@ export interface LayerCacheCall {
  * The build of a layer when it is there and whole; undefined otherwise, also when the index names a build that was removed
  * or damaged since: it is built again then, and the index entry replaced.
  */
-export async function findLayer(store: Store, hash: string, options: LayerCacheCall = {}): Promise<Build | undefined> {
+export async function findLayer(
+  store: Store,
+  hash: string,
+  options: LayerCacheCall = {},
+): Promise<Build | undefined> {
   try {
     const buildId = await store.readLayer({ scope: CACHE_SCOPE, hash });
     if (buildId === undefined) return undefined;

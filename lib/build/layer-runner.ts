@@ -47,7 +47,11 @@ async function buildLayer(
 }
 
 /** Gives the layer of a phase on top of its parent's. Rejects with the phase's error, and has published nothing then. */
-export async function runLayer(phase: Phase, parent: Layer | undefined, options: LayerRunOptions): Promise<Layer> {
+export async function runLayer(
+  phase: Phase,
+  parent: Layer | undefined,
+  options: LayerRunOptions,
+): Promise<Layer> {
   const { store, signal, emit } = options;
   const started = performance.now();
   const hash = layerHash(phase.name, phase.inputs, parent?.hash);

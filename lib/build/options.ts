@@ -1,9 +1,10 @@
 /** What a template is built from, and how. */
 import type { Logger } from 'pino';
-import type { Store } from '../storage/store.js';
 import type { CallOptions } from '../native/call.js';
 import type { DiskRequest } from '../rootfs/disk-request.js';
 import type { ProvisioningOptions } from '../rootfs/provisioning/files.js';
+import type { CheckPolicy } from '../rootfs/soundness.js';
+import type { Store } from '../storage/store.js';
 
 /** Where the content of the disk comes from. */
 export type TemplateSource =
@@ -21,12 +22,6 @@ export interface MachineOptions {
   /** A kernel bundle's folder, as `makeKernelBundle` makes it. Default: one of Debian's cloud kernel, made once. */
   kernelBundle?: string | undefined;
 }
-
-/**
- * Whether a source disk is checked before it is resized: `auto` checks what this library did not seal clean itself,
- * and lets go unchecked what it did and can prove.
- */
-export type CheckPolicy = 'always' | 'auto' | 'never';
 
 export interface TemplateOptions extends CallOptions {
   store: Store;

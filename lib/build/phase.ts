@@ -43,7 +43,10 @@ export class PhaseContext {
   /** Runs one named step: announced, timed, and not begun after an abort. */
   async step<Value>(
     step: string,
-    body: (options: { signal: AbortSignal; onProgress: (progress: { done: number; total: number }) => void }) => Promise<Value>,
+    body: (options: {
+      signal: AbortSignal;
+      onProgress: (progress: { done: number; total: number }) => void;
+    }) => Promise<Value>,
   ): Promise<Value> {
     this.signal.throwIfAborted();
     this.progress(step, 0, 0);

@@ -1,8 +1,9 @@
 /** The end of a phase that makes a disk and nothing else: seal it, say what it is, publish it. */
-import type { BuildDescription } from '../artifact/metadata.js';
-import { type Build } from '../artifact/build.js';
-import { type NewBuildParts, publishBuild } from '../artifact/publish.js';
+
 import { readFile } from 'node:fs/promises';
+import type { Build } from '../artifact/build.js';
+import type { BuildDescription } from '../artifact/metadata.js';
+import { type NewBuildParts, publishBuild } from '../artifact/publish.js';
 import { describeProvenance } from '../rootfs/provenance.js';
 import { CACHE_SCOPE } from './layer-cache.js';
 import type { PhaseContext } from './phase.js';

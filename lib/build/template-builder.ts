@@ -61,24 +61,27 @@ export class TemplateBuild implements AsyncIterable<BuildEvent> {
       forward(event, options);
     };
     try {
-      return await buildLayers(options, cleaner, {
+      const result = await buildLayers(options, cleaner, {
         store: options.store,
         force: options.force ?? false,
         signal: controller.signal,
         emit,
       });
-    } finally {
-      controller.abort(new Error('The template build has ended'));
       await cleaner.run();
+      return result;
+    } catch (error) {
+      return cleaner.runAfter(error);
     }
   }
 }
 
 /** Passes events on to the caller's progress listener and logger. */
 function forward(event: BuildEvent, { onProgress, logger }: TemplateOptions): void {
-  if (event.type === 'step') onProgress?.({ step: `${event.phase}: ${event.step}`, done: event.done, total: event.total });
+  if (event.type === 'step')
+    onProgress?.({ step: `${event.phase}: ${event.step}`, done: event.done, total: event.total });
   else if (event.type === 'log') logger?.debug({ phase: event.phase }, event.line);
-  else if (event.type === 'phase-started') logger?.info({ phase: event.phase, layerHash: event.layerHash }, 'phase started');
+  else if (event.type === 'phase-started')
+    logger?.info({ phase: event.phase, layerHash: event.layerHash }, 'phase started');
   else logger?.info(event.report, 'phase finished');
 }
 
@@ -92,7 +95,8 @@ async function makeBasePhase(
   if ('template' in from) {
     return new TemplatePhase(await openBuild(store, from.template, { signal }), files, disk, check);
   }
-  if (disk === undefined) throw new TypeError('Cannot build from an OCI image: a disk request is needed, it has none');
+  if (disk === undefined)
+    throw new TypeError('Cannot build from an OCI image: a disk request is needed, it has none');
   const staging = cleaner.use('the image staging folder', await store.createStaging({ signal }));
   const image = await openImage(from.oci, {
     ...{ platform: from.platform, stagingDir: staging.path, layers: 'later', signal, logger },
@@ -121,14 +125,16 @@ async function buildLayers(
   const files = await provisioningFiles(options.provisioning);
   const base = await makeBasePhase(options, files, cleaner, signal);
   const machine = await openMachine(options.machine, { signal, logger: options.logger });
-  const phases: Phase[] = [base, new ProvisionPhase(machine, options.disk), new SnapshotPhase(machine, options.disk)];
+  const phases: Phase[] = [
+    base,
+    new ProvisionPhase(machine, options.disk),
+    new SnapshotPhase(machine, options.disk),
+  ];
   const layers: Layer[] = [];
-  try {
-    for (const phase of phases) layers.push(await runLayer(phase, layers.at(-1), run));
-  } catch (error) {
-    await removeLayers(layers);
-    throw error;
-  }
+  const removal = () => removeLayers(layers);
+  cleaner.defer('the layers of the failed build', removal);
+  for (const phase of phases) layers.push(await runLayer(phase, layers.at(-1), run));
+  cleaner.dismiss(removal);
   const { id } = (layers.at(-1) as Layer).build as Build;
   return { buildId: id, phases: layers.map(({ report }) => report) };
 }

@@ -3,16 +3,14 @@
  * chain. Only what the resize and the provisioning files changed is stored.
  */
 import type { Build } from '../artifact/build.js';
-import { RootloomError } from '../errors.js';
-import * as ext4 from '../native/ext4.js';
+import { ext4 } from '../native/ext4.js';
 import { openTree } from '../native/ext4-tree.js';
 import type { DiskRequest } from '../rootfs/disk-request.js';
-import { hasProvenance } from '../rootfs/provenance.js';
 import { type ProvisioningFile, provisioningDigest } from '../rootfs/provisioning/files.js';
 import { writeProvisioningFiles } from '../rootfs/provisioning/tree.js';
 import { resizeDisk } from '../rootfs/resize.js';
+import { type CheckPolicy, makeSound } from '../rootfs/soundness.js';
 import type { JsonValue } from '../util/digest.js';
-import type { CheckPolicy } from './options.js';
 import type { Phase, PhaseContext } from './phase.js';
 import { publishDisk } from './publish-disk.js';
 import { WorkDisk } from './work-disk.js';
@@ -38,39 +36,22 @@ export class TemplatePhase implements Phase {
   }
 
   async run(context: PhaseContext): Promise<void> {
-    await using disk = await context.step('open chain', () => WorkDisk.openOver(this.source, context.staging));
-    await this.#makeSound(disk, context);
+    await using disk = await context.step('open chain', () =>
+      WorkDisk.openOver(this.source, context.staging),
+    );
+    await context.step('make sound', (options) => makeSound(disk.overlay, this.source, this.check, options));
     const { disk: request } = this;
-    const resize =
-      request === undefined
-        ? undefined
-        : await context.step('resize', (options) => resizeDisk(disk.overlay, request, options));
+    if (request !== undefined) {
+      await context.step('resize', (options) => resizeDisk(disk.overlay, request, options));
+    }
     await context.step('write provisioning files', async ({ signal }) => {
       await using tree = await openTree(disk.overlay, { writable: true, signal });
       await writeProvisioningFiles(tree, this.files, { signal });
     });
     await publishDisk(context, disk, {
-      ...(resize === undefined ? {} : { resize }),
+      strategy: 'resize',
       sourceBuildId: this.source.id,
       parentBuildId: this.source.id,
     });
-  }
-
-  /** Replays the journal if there is anything in it, and checks the filesystem unless it is provably as we sealed it. */
-  async #makeSound({ overlay }: WorkDisk, context: PhaseContext): Promise<void> {
-    const { signal } = context;
-    const header = await this.source.readHeader('rootfs');
-    const known = this.source.metadata.rootloom?.disk?.clean;
-    if (this.check === 'auto' && (await hasProvenance(overlay, header, known, { signal }))) return;
-    const { needsRecovery } = await ext4.stats(overlay, { signal });
-    if (needsRecovery) await context.step('replay journal', (options) => ext4.replayJournal(overlay, options));
-    if (this.check === 'never') return;
-    const { clean, problems } = await context.step('check filesystem', (options) => ext4.fsck(overlay, options));
-    if (clean) return;
-    throw new RootloomError(
-      'CORRUPT',
-      `Cannot resize the disk of ${this.source.id}: its filesystem has ${problems.length} problems, a sound one is needed; the first is: ${problems[0]?.message ?? 'unknown'}`,
-      { buildId: this.source.id, logTail: problems.slice(0, 30).map(({ message }) => message) },
-    );
   }
 }

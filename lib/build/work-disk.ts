@@ -41,7 +41,7 @@ export class WorkDisk implements AsyncDisposable {
   }
 
   /** Ends writing and packs what changed into files of the staging folder. Whoever writes must have stopped. */
-  async seal(buildId: string, options: { signal?: AbortSignal }): Promise<SealedDisk> {
+  async seal(buildId: string, options: { signal?: AbortSignal | undefined }): Promise<SealedDisk> {
     const dataPath = path.join(this.staging, 'rootfs.ext4');
     const headerPath = path.join(this.staging, 'rootfs.ext4.header');
     const parent = this.parentHeader === undefined ? {} : { parentHeader: this.parentHeader };

@@ -3,11 +3,17 @@ import { Listr, type ListrTaskWrapper } from 'listr2';
 import { type BuildEvent, formatByteSize, type PhaseReport, type TemplateBuild } from '../index.js';
 import { isLive, progressText } from './progress.js';
 
-const TITLES = { base: 'base: make the disk', provision: 'provision: install what a sandbox needs', template: 'template: boot and snapshot' };
+const TITLES = {
+  base: 'base: make the disk',
+  provision: 'provision: install what a sandbox needs',
+  template: 'template: boot and snapshot',
+};
 
 /** "base: make the disk (1.2 s, 0.7 MiB stored)". */
 export function phaseText({ phase, cached, durationMs, storedBytes }: PhaseReport): string {
-  const how = cached ? 'cached' : `${(durationMs / 1000).toFixed(1)} s, ${formatByteSize(storedBytes)} stored`;
+  const how = cached
+    ? 'cached'
+    : `${(durationMs / 1000).toFixed(1)} s, ${formatByteSize(storedBytes)} stored`;
   return `${TITLES[phase]} (${how})`;
 }
 
@@ -48,7 +54,10 @@ async function showLive(build: TemplateBuild): Promise<void> {
       }
     }
   };
-  const tasks = Object.values(TITLES).map((title) => ({ title, task: (_: unknown, task: AnyTask) => followPhase(task) }));
+  const tasks = Object.values(TITLES).map((title) => ({
+    title,
+    task: (_: unknown, task: AnyTask) => followPhase(task),
+  }));
   await new Listr(tasks, { renderer: 'default', rendererOptions: { collapseErrors: false } }).run();
 }
 

@@ -14,7 +14,10 @@ export interface CommandContext {
 /** Adds the options that all commands have. */
 export function withGlobalOptions(command: Command): Command {
   return command
-    .option('--store <url>', 'folder or file: URL of the store (default: $ROOTLOOM_STORE, or the user data folder)')
+    .option(
+      '--store <url>',
+      'folder or file: URL of the store (default: $ROOTLOOM_STORE, or the user data folder)',
+    )
     .option('--json', 'answer with JSON on standard output, and errors as JSON on standard error');
 }
 
@@ -31,6 +34,7 @@ export async function withStore<Value>(
 /** `ID:PATH`, as the file commands take it. */
 export function parseImagePath(text: string): { id: string; path: string } {
   const colon = text.indexOf(':');
-  if (colon <= 0) throw new TypeError(`Cannot use ${text}: wanted ID:PATH, with a build's UUID before the colon`);
+  if (colon <= 0)
+    throw new TypeError(`Cannot use ${text}: wanted ID:PATH, with a build's UUID before the colon`);
   return { id: text.slice(0, colon), path: text.slice(colon + 1) || '/' };
 }

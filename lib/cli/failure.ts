@@ -24,12 +24,23 @@ function causesOf(error: Error): string[] {
 function describe(error: unknown): FailureReport {
   if (isRootloomError(error)) {
     const { errors, ...context } = error.context;
-    const causes = [...causesOf(error), ...(errors ?? []).map((item) => (item instanceof Error ? item.message : `${item}`))];
-    return { error: { code: error.code, message: error.message, context, ...(causes.length > 0 ? { causes } : {}) } };
+    const causes = [
+      ...causesOf(error),
+      ...(errors ?? []).map((item) => (item instanceof Error ? item.message : `${item}`)),
+    ];
+    return {
+      error: { code: error.code, message: error.message, context, ...(causes.length > 0 ? { causes } : {}) },
+    };
   }
   if (error instanceof InterruptedError) return { error: { code: 'INTERRUPTED', message: error.message } };
-  if (error instanceof TypeError || error instanceof RangeError) return { error: { code: 'USAGE', message: error.message } };
-  return { error: { code: 'UNEXPECTED', message: error instanceof Error ? (error.stack ?? error.message) : String(error) } };
+  if (error instanceof TypeError || error instanceof RangeError)
+    return { error: { code: 'USAGE', message: error.message } };
+  return {
+    error: {
+      code: 'UNEXPECTED',
+      message: error instanceof Error ? (error.stack ?? error.message) : String(error),
+    },
+  };
 }
 
 function printForPeople(report: FailureReport, error: unknown): void {

@@ -1,18 +1,13 @@
 /** Files of an image as text, the way `ls -l` shows them. */
 
-interface FileText {
-  type: string;
-  permissions: number;
-  uid: number;
-  gid: number;
-}
+import type { FileStat, FileType } from '../index.js';
 
-const TYPE_LETTERS: Record<string, string> = {
-  regular: '-',
+const TYPE_LETTERS: Record<FileType, string> = {
+  file: '-',
   directory: 'd',
   symlink: 'l',
-  characterDevice: 'c',
-  blockDevice: 'b',
+  'character-device': 'c',
+  'block-device': 'b',
   fifo: 'p',
   socket: 's',
 };
@@ -24,15 +19,23 @@ function triple(bits: number, special: boolean, letter: string): string {
 }
 
 /** "drwxr-xr-t". */
-export function formatMode({ type, permissions }: Pick<FileText, 'type' | 'permissions'>): string {
-  const owner = triple(permissions >> 6, (permissions & 0o4000) !== 0, 's');
-  const group = triple(permissions >> 3, (permissions & 0o2000) !== 0, 's');
-  const others = triple(permissions, (permissions & 0o1000) !== 0, 't');
-  return `${TYPE_LETTERS[type] ?? '?'}${owner}${group}${others}`;
+export function formatMode({ type, mode }: Pick<FileStat, 'type' | 'mode'>): string {
+  const owner = triple(mode >> 6, (mode & 0o4000) !== 0, 's');
+  const group = triple(mode >> 3, (mode & 0o2000) !== 0, 's');
+  const others = triple(mode, (mode & 0o1000) !== 0, 't');
+  return `${TYPE_LETTERS[type]}${owner}${group}${others}`;
 }
 
-export function ownerText({ uid, gid }: Pick<FileText, 'uid' | 'gid'>): string {
+export function ownerText({ uid, gid }: Pick<FileStat, 'uid' | 'gid'>): string {
   return `${uid}:${gid}`;
+}
+
+/** ISO 8601 with all nine digits; ext4 keeps them. */
+export function formatTime(nanoseconds: bigint): string {
+  const seconds = nanoseconds / 1_000_000_000n - (nanoseconds % 1_000_000_000n < 0n ? 1n : 0n);
+  const rest = nanoseconds - seconds * 1_000_000_000n;
+  const date = new Date(Number(seconds) * 1000).toISOString();
+  return date.replace('.000Z', `.${rest.toString().padStart(9, '0')}Z`);
 }
 
 /** A name that cannot disturb a terminal: control characters are shown as escapes. */

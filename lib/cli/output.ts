@@ -4,9 +4,14 @@ import Table from 'cli-table3';
 /** 0 success; 1 the operation failed; 2 wrong usage; 130 and 143 ended by SIGINT and SIGTERM. */
 export const EXIT_CODES = { success: 0, failure: 1, usage: 2, interrupted: 130, terminated: 143 } as const;
 
+/** JSON has no form for the nanoseconds of files: they become text. */
+function toJson(value: unknown): string {
+  return JSON.stringify(value, (_, item) => (typeof item === 'bigint' ? item.toString() : item));
+}
+
 /** Writes a value as one line of JSON, or as `text` makes it for people. */
 export function printResult<Value>(value: Value, json: boolean, text: (value: Value) => string): void {
-  process.stdout.write(`${json ? JSON.stringify(value) : text(value)}\n`);
+  process.stdout.write(`${json ? toJson(value) : text(value)}\n`);
 }
 
 /** A table without lines: it reads well on a terminal and cuts well in a pipe. */

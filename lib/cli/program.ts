@@ -43,7 +43,10 @@ export function createProgram(signal: AbortSignal): Command {
     .version(packageVersion)
     .exitOverride()
     .showHelpAfterError('(--help shows what a command takes)')
-    .addHelpText('after', '\nExit codes: 0 success, 1 failure, 2 wrong usage, 130 and 143 ended by SIGINT and SIGTERM');
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 success, 1 failure, 2 wrong usage, 130 and 143 ended by SIGINT and SIGTERM',
+    );
   const context: CommandContext = { signal };
   for (const add of COMMANDS) add(program, context);
   return program;

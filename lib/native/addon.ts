@@ -18,16 +18,7 @@ export interface NativeCall<Value> {
   cancel(): void;
 }
 
-/** What a native call reports while it runs. */
-export interface Progress {
-  /** What is going on. */
-  step: string;
-  /** Bytes done, unless the call says otherwise. */
-  done: number;
-  /** The same, in all; 0 when not known. */
-  total: number;
-}
-export type ProgressListener = (progress: Progress) => void;
+export type { Progress, ProgressListener } from '../util/progress.js';
 
 /**
  * Each room of lib/native describes its own part of the addon and asks for it by type.

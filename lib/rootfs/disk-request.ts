@@ -25,7 +25,9 @@ export function validateDiskRequest(request: DiskRequest): void {
   }
   const bytes = 'size' in request ? request.size : request.free;
   if (!Number.isSafeInteger(bytes) || bytes < 0) {
-    throw new RangeError(`Cannot use the disk request: ${key} is ${bytes}, it must be a whole number of bytes`);
+    throw new RangeError(
+      `Cannot use the disk request: ${key} is ${bytes}, it must be a whole number of bytes`,
+    );
   }
   if (bytes > LARGEST_DISK_BYTES) {
     throw new RootloomError(
@@ -35,7 +37,9 @@ export function validateDiskRequest(request: DiskRequest): void {
   }
   if ('size' in request) {
     if (bytes % DISK_BLOCK_BYTES !== 0) {
-      throw new RangeError(`Cannot use the disk size ${bytes}: it must be a multiple of ${DISK_BLOCK_BYTES} bytes`);
+      throw new RangeError(
+        `Cannot use the disk size ${bytes}: it must be a multiple of ${DISK_BLOCK_BYTES} bytes`,
+      );
     }
     if (bytes < SMALLEST_DISK_BYTES) {
       throw new RootloomError(

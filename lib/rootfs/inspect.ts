@@ -1,8 +1,9 @@
 /** Everything about one build, for a person or a program that wants to look. */
-import type { VerifyOptions } from '../artifact/verify.js';
+
 import { measureChain } from '../artifact/inventory.js';
 import type { RootloomMetadata } from '../artifact/metadata.js';
-import * as ext4 from '../native/ext4.js';
+import type { VerifyOptions } from '../artifact/verify.js';
+import { type Ext4Stats, ext4 } from '../native/ext4.js';
 import type { Store } from '../storage/store.js';
 import { openRootfs } from './rootfs.js';
 
@@ -12,7 +13,7 @@ export interface BuildInspection {
   };
   /** Of the disk's header. */
   disk: { size: number; blockSize: number; generation: number; version: number; mappings: number };
-  filesystem: ext4.Ext4Stats;
+  filesystem: Ext4Stats;
   objects: { name: string; size: number; storedBytes: number }[];
   /** How many bytes of the disk lie in each build. */
   chain: { buildId: string; bytes: number }[];

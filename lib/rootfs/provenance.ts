@@ -5,7 +5,7 @@
  * that header existed.
  */
 import type { Device } from '../native/device.js';
-import * as ext4 from '../native/ext4.js';
+import { ext4 } from '../native/ext4.js';
 import { digestBytes } from '../util/digest.js';
 
 export interface DiskProvenance {
@@ -28,7 +28,7 @@ export async function describeProvenance(
 ): Promise<DiskProvenance | undefined> {
   const stats = await ext4.stats(disk, options);
   if (!stats.clean) return undefined;
-  return { headerSha256: digestBytes(header), freeBytes: stats.free, freeInodes: stats.freeInodeCount };
+  return { headerSha256: digestBytes(header), freeBytes: stats.freeBytes, freeInodes: stats.freeInodeCount };
 }
 
 /** True when the disk is the one that was sealed, and clean. */

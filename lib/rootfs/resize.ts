@@ -6,9 +6,14 @@
  */
 import { RootloomError } from '../errors.js';
 import type { CallOptions } from '../native/call.js';
-import * as ext4 from '../native/ext4.js';
+import { ext4 } from '../native/ext4.js';
 import type { OverlayDevice } from '../native/overlay.js';
-import { DISK_BLOCK_BYTES, type DiskRequest, LARGEST_DISK_BYTES, validateDiskRequest } from './disk-request.js';
+import {
+  DISK_BLOCK_BYTES,
+  type DiskRequest,
+  LARGEST_DISK_BYTES,
+  validateDiskRequest,
+} from './disk-request.js';
 
 /** What a resize did. Sizes are bytes. */
 export interface ResizeReport {
@@ -34,10 +39,10 @@ function roundUp(bytes: number, unit: number): number {
 async function setSize(disk: OverlayDevice, size: number, options: CallOptions): Promise<ResizeReport> {
   const oldSize = disk.size;
   if (size > oldSize) await disk.resize(size);
-  const { io } = await ext4.resize(disk, { size, ...options });
+  const { blocksRead, blocksWritten } = await ext4.resize(disk, { size }, options);
   if (size < oldSize) await disk.resize(size);
-  const { free } = await ext4.stats(disk, options);
-  return { oldSize, newSize: size, free, blocksRead: io.blocksRead, blocksWritten: io.blocksWritten };
+  const { freeBytes: free } = await ext4.stats(disk, options);
+  return { oldSize, newSize: size, free, blocksRead, blocksWritten };
 }
 
 /** The estimated size at which `free` bytes are free, from what is free now at the disk's present size. */
@@ -48,7 +53,7 @@ function estimateSize(size: number, freeNow: number, free: number): number {
 async function growUntilFree(disk: OverlayDevice, free: number, options: CallOptions): Promise<ResizeReport> {
   const oldSize = disk.size;
   const total = { blocksRead: 0, blocksWritten: 0 };
-  let { free: freeNow } = await ext4.stats(disk, options);
+  let { freeBytes: freeNow } = await ext4.stats(disk, options);
   for (let pass = 0; freeNow < free && pass < MAX_PASSES; pass += 1) {
     const size = estimateSize(disk.size, freeNow, free);
     // The filesystem may leave a last group that is too small for its own metadata unused: the next step covers it.
@@ -81,7 +86,9 @@ export async function resizeDisk(
   options: CallOptions = {},
 ): Promise<ResizeReport> {
   validateDiskRequest(request);
-  return 'size' in request ? setSize(disk, request.size, options) : growUntilFree(disk, request.free, options);
+  return 'size' in request
+    ? setSize(disk, request.size, options)
+    : growUntilFree(disk, request.free, options);
 }
 
 /**
@@ -94,7 +101,7 @@ export async function shrinkUntilFree(
   options: CallOptions = {},
 ): Promise<ResizeReport> {
   const oldSize = disk.size;
-  const { free: freeNow } = await ext4.stats(disk, options);
+  const { freeBytes: freeNow } = await ext4.stats(disk, options);
   const minimum = await ext4.minimumSize(disk, options);
   const wanted = Math.max(roundUp(oldSize - (freeNow - free), DISK_BLOCK_BYTES), minimum);
   if (wanted >= oldSize) return growUntilFree(disk, free, options);

@@ -4,7 +4,7 @@ import type { Build } from '../artifact/build.js';
 import { openBuild } from '../artifact/build.js';
 import type { CallOptions } from '../native/call.js';
 import type { Device } from '../native/device.js';
-import * as ext4 from '../native/ext4.js';
+import { type Ext4Stats, ext4, type FsckOptions, type FsckReport } from '../native/ext4.js';
 import { type Ext4Tree, openTree } from '../native/ext4-tree.js';
 import { createOverlay } from '../native/overlay.js';
 import type { Store } from '../storage/store.js';
@@ -32,13 +32,13 @@ export class Rootfs implements AsyncDisposable {
   ) {}
 
   /** Sizes, free space and state of the filesystem. */
-  stats(options: CallOptions = {}): Promise<ext4.Ext4Stats> {
+  stats(options: CallOptions = {}): Promise<Ext4Stats> {
     return ext4.stats(this.device, options);
   }
 
   /** e2fsck's verdict. `repair` needs a writable rootfs. */
-  fsck(options: CallOptions & { repair?: boolean | undefined } = {}): Promise<ext4.FsckReport> {
-    return ext4.fsck(this.device, options);
+  fsck(request: FsckOptions = {}, options: CallOptions = {}): Promise<FsckReport> {
+    return ext4.fsck(this.device, request, options);
   }
 
   /** The files. The caller closes the tree, before the rootfs. */
@@ -72,11 +72,13 @@ export async function openRootfs(
     if (!writable && !needsRecovery) return new Rootfs(build, chain, cleaner.move(`the disk of ${buildId}`));
     const staging = cleaner.use('the temporary folder', await store.createStaging({ signal }));
     const upperPath = path.join(staging.path, 'rootfs.upper');
-    const overlay = cleaner.use('the overlay', await createOverlay(chain, { upperPath, blockSize: DISK_BLOCK_BYTES }));
+    const overlay = cleaner.use(
+      'the overlay',
+      await createOverlay(chain, { upperPath, blockSize: DISK_BLOCK_BYTES }),
+    );
     if (needsRecovery) await ext4.replayJournal(overlay, { signal });
     return new Rootfs(build, overlay, cleaner.move(`the disk of ${buildId}`));
   } catch (error) {
-    await cleaner.run();
-    throw error;
+    return cleaner.runAfter(error);
   }
 }

@@ -1,6 +1,12 @@
 /** `rootloom build`: a template from an OCI image, or from another template with another disk size. */
-import { Command, InvalidArgumentError, Option } from 'commander';
-import { buildTemplate, type CheckPolicy, type DiskRequest, parseByteSize, type TemplateSource } from '../../index.js';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import {
+  buildTemplate,
+  type CheckPolicy,
+  type DiskRequest,
+  parseByteSize,
+  type TemplateSource,
+} from '../../index.js';
 import { phaseText, showBuild } from '../build-report.js';
 import { type CommandContext, type GlobalOptions, withGlobalOptions, withStore } from '../context.js';
 import { printResult } from '../output.js';
@@ -65,18 +71,29 @@ async function runBuild(options: BuildOptions, context: CommandContext): Promise
     await showBuild(build, json);
     return build.result;
   });
-  printResult(result, json, ({ buildId, phases }) => [...phases.map(phaseText), `template ${buildId}`].join('\n'));
+  printResult(result, json, ({ buildId, phases }) =>
+    [...phases.map(phaseText), `template ${buildId}`].join('\n'),
+  );
 }
 
 export function addBuildCommand(program: Command, context: CommandContext): void {
   const command = program
     .command('build')
     .description('build a template')
-    .option('--from-oci <reference>', 'oci:PATH[:TAG], oci-archive:FILE[:TAG], docker://…, or a layout folder')
+    .option(
+      '--from-oci <reference>',
+      'oci:PATH[:TAG], oci-archive:FILE[:TAG], docker://…, or a layout folder',
+    )
     .option('--from-template <id>', 'a build of the same store')
     .option('--platform <platform>', 'of an image for several, like linux/arm64')
-    .addOption(new Option('--disk-size <size>', 'size of the disk, exactly').argParser(parseSize).conflicts('diskFree'))
-    .addOption(new Option('--disk-free <size>', 'what is to be free on it after the build').argParser(parseSize))
+    .addOption(
+      new Option('--disk-size <size>', 'size of the disk, exactly')
+        .argParser(parseSize)
+        .conflicts('diskFree'),
+    )
+    .addOption(
+      new Option('--disk-free <size>', 'what is to be free on it after the build').argParser(parseSize),
+    )
     .addOption(new Option('--memory <size>', 'memory of the guest').argParser(parseSize))
     .addOption(new Option('--cpus <count>', 'processors of the guest').argParser(parseCount))
     .option('--kernel <folder>', 'a kernel bundle (default: one of Debian, made once)')

@@ -1,7 +1,13 @@
 /** `rootloom cp ID:PATH FILE`: copies a file or a folder out of a disk. */
 import type { Command } from 'commander';
 import { copyOutTree, openRootfs } from '../../index.js';
-import { type CommandContext, type GlobalOptions, parseImagePath, withGlobalOptions, withStore } from '../context.js';
+import {
+  type CommandContext,
+  type GlobalOptions,
+  parseImagePath,
+  withGlobalOptions,
+  withStore,
+} from '../context.js';
 import { printResult } from '../output.js';
 
 export function addCpCommand(program: Command, context: CommandContext): void {

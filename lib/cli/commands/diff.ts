@@ -20,7 +20,8 @@ export function addDiffCommand(program: Command, context: CommandContext): void 
       await using leftTree = await left.openTree({ signal });
       await using rightTree = await right.openTree({ signal });
       const found: { path: string; what: readonly string[] }[] = [];
-      for await (const { path, what } of compareTrees(leftTree, rightTree, { signal })) found.push({ path, what });
+      for await (const { path, what } of compareTrees(leftTree, rightTree, { signal }))
+        found.push({ path, what });
       return found;
     });
     printResult(differences, options.json === true, (rows) =>

@@ -7,7 +7,11 @@ import { withProgress } from '../progress.js';
 
 export function addExportCommand(program: Command, context: CommandContext): void {
   withGlobalOptions(
-    program.command('export').description('write a disk as a raw, sparse image').argument('<id>').argument('<file>'),
+    program
+      .command('export')
+      .description('write a disk as a raw, sparse image')
+      .argument('<id>')
+      .argument('<file>'),
   ).action(async (id: string, file: string, options: GlobalOptions) => {
     const { signal } = context;
     const result = await withStore(options, context, async (store) => {

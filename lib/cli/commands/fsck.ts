@@ -6,12 +6,15 @@ import { EXIT_CODES, printResult } from '../output.js';
 
 export function addFsckCommand(program: Command, context: CommandContext): void {
   withGlobalOptions(
-    program.command('fsck').description("check a build's filesystem; the build is never changed").argument('<id>'),
+    program
+      .command('fsck')
+      .description("check a build's filesystem; the build is never changed")
+      .argument('<id>'),
   ).action(async (id: string, options: GlobalOptions) => {
     const { signal } = context;
     const report = await withStore(options, context, async (store) => {
       await using rootfs = await openRootfs(store, id, { signal });
-      return rootfs.fsck({ signal });
+      return rootfs.fsck({}, { signal });
     });
     printResult(report, options.json === true, ({ clean, exitBits, problems, problemCount }) =>
       clean

@@ -29,7 +29,10 @@ export function addInspectCommand(program: Command, context: CommandContext): vo
           ['layer hash', build.layerHash ?? '-'],
           ['parent', build.parentBuildId ?? '-'],
           ['disk', `${formatByteSize(disk.size)}, generation ${disk.generation}, ${disk.mappings} mappings`],
-          ['filesystem', `${filesystem.uuid}, ${formatByteSize(filesystem.free)} free, ${filesystem.clean ? 'clean' : filesystem.notCleanReason}`],
+          [
+            'filesystem',
+            `${filesystem.uuid}, ${formatByteSize(filesystem.freeBytes)} free, ${filesystem.clean ? 'clean' : filesystem.notCleanReason}`,
+          ],
         ]),
         '',
         formatTable(

@@ -17,7 +17,9 @@ export function addListCommand(program: Command, context: CommandContext): void 
   ).action(async (options: ListOptions) => {
     const { signal } = context;
     const builds = await withStore(options, context, (store) => listBuilds(store, { signal }));
-    const shown = builds.filter(({ phase }) => options.all === true || phase === undefined || phase === 'template');
+    const shown = builds.filter(
+      ({ phase }) => options.all === true || phase === undefined || phase === 'template',
+    );
     printResult(shown, options.json === true, (rows) =>
       formatTable(
         ['build', 'phase', 'disk', 'stored', 'made', 'from'],

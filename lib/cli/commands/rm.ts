@@ -20,6 +20,8 @@ export function addRmCommand(program: Command, context: CommandContext): void {
     await withStore(options, context, async (store) => {
       for (const id of ids) await removeBuild(store, id, { force: options.force === true, signal });
     });
-    printResult({ removed: ids }, options.json === true, ({ removed }) => removed.map((id) => `removed ${id}`).join('\n'));
+    printResult({ removed: ids }, options.json === true, ({ removed }) =>
+      removed.map((id) => `removed ${id}`).join('\n'),
+    );
   });
 }

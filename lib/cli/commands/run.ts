@@ -18,7 +18,9 @@ export function addRunCommand(program: Command, context: CommandContext): void {
     });
     if (options.json === true) {
       const { exitCode, stdout, stderr } = result;
-      process.stdout.write(`${JSON.stringify({ exitCode, stdout: stdout.toString(), stderr: stderr.toString() })}\n`);
+      process.stdout.write(
+        `${JSON.stringify({ exitCode, stdout: stdout.toString(), stderr: stderr.toString() })}\n`,
+      );
     } else {
       process.stdout.write(result.stdout);
       process.stderr.write(result.stderr);

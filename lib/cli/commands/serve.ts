@@ -40,7 +40,11 @@ export function addServeCommand(program: Command, context: CommandContext): void
       await using rootfs = await openRootfs(store, id, { writable, signal });
       await using served = await serve(rootfs.device, { socketPath: options.socket, readOnly: !writable });
       const { uri } = served;
-      printResult({ buildId: rootfs.build.id, uri, size: rootfs.device.size }, options.json === true, () => uri);
+      printResult(
+        { buildId: rootfs.build.id, uri, size: rootfs.device.size },
+        options.json === true,
+        () => uri,
+      );
       await waitForAbort(signal);
     });
   });

@@ -1,0 +1,62 @@
+/** Another size for a build's disk, without provisioning or booting it: one new build that stores only the metadata changed. */
+import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { openBuild } from '../artifact/build.js';
+import { publishBuild } from '../artifact/publish.js';
+import type { CallOptions } from '../native/call.js';
+import type { DiskRequest } from '../rootfs/disk-request.js';
+import { describeProvenance } from '../rootfs/provenance.js';
+import { type ResizeReport, resizeDisk } from '../rootfs/resize.js';
+import { type CheckPolicy, makeSound, type SoundnessReport } from '../rootfs/soundness.js';
+import type { Store } from '../storage/store.js';
+import { WorkDisk } from './work-disk.js';
+
+export interface ResizeRootfsOptions extends CallOptions {
+  disk: DiskRequest;
+  check?: CheckPolicy | undefined;
+}
+
+export interface ResizeRootfsResult extends ResizeReport, SoundnessReport {
+  /** The new build. Its source stays as it is. */
+  buildId: string;
+  /** Length of the new build's diff. */
+  diffBytes: number;
+}
+
+/**
+ * Makes a build whose disk has the size asked for and the same files. It has no memory and no VM state: it is a disk.
+ *
+ * Rejects with NOT_FOUND, TOO_SMALL (`minimum` tells what would do), NO_SPACE, CORRUPT, IO, or the signal's reason; then no
+ * build was made, and nothing is left behind.
+ */
+export async function resizeRootfs(
+  store: Store,
+  buildId: string,
+  { disk: request, check = 'auto', ...options }: ResizeRootfsOptions,
+): Promise<ResizeRootfsResult> {
+  const { signal } = options;
+  const source = await openBuild(store, buildId, { signal });
+  await using staging = await store.createStaging({ signal });
+  await using disk = await WorkDisk.openOver(source, staging.path);
+  const soundness = await makeSound(disk.overlay, source, check, options);
+  const report = await resizeDisk(disk.overlay, request, options);
+  const id = randomUUID();
+  const sealed = await disk.seal(id, { signal });
+  const clean = await describeProvenance(disk.overlay, await readFile(sealed.headerPath), { signal });
+  await publishBuild(
+    store,
+    {
+      buildId: id,
+      disk: sealed,
+      description: {
+        phase: 'base',
+        strategy: 'resize',
+        sourceBuildId: source.id,
+        parentBuildId: source.id,
+        clean,
+      },
+    },
+    { signal },
+  );
+  return { ...report, ...soundness, buildId: id, diffBytes: sealed.report.diffBytes };
+}
