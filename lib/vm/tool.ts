@@ -1,0 +1,84 @@
+/** Runs the system's programs that this room needs. */
+import { access, constants } from 'node:fs/promises';
+import path from 'node:path';
+import { execa } from 'execa';
+import { RootloomError } from '../errors.js';
+import { isSystemError } from '../util/system-error.js';
+
+const TAIL_LINES = 30;
+
+/** The Debian package of each program. */
+const PACKAGES = {
+  'apt-cache': 'apt',
+  'apt-get': 'apt',
+  busybox: 'busybox-static',
+  depmod: 'kmod',
+  'dpkg-deb': 'dpkg',
+  'qemu-system-x86_64': 'qemu-system-x86',
+  xz: 'xz-utils',
+  zstd: 'zstd',
+} as const;
+
+export type Tool = keyof typeof PACKAGES;
+
+export interface ToolOptions {
+  cwd?: string | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Runs a program to its end and resolves with what it wrote. Rejects with TOOL_MISSING, naming the Debian package, IO when it
+ * fails (`logTail` has its last lines), or `signal.reason`; it has been killed then.
+ *
+ * @param operation What it is run for, as it follows "Cannot".
+ */
+export async function runTool(
+  tool: Tool,
+  args: readonly string[],
+  operation: string,
+  { cwd, signal }: ToolOptions = {},
+): Promise<Buffer> {
+  signal?.throwIfAborted();
+  const result = await execa(tool, args, {
+    stdin: 'ignore',
+    encoding: 'buffer',
+    stripFinalNewline: false,
+    maxBuffer: 256 << 20,
+    reject: false,
+    killSignal: 'SIGKILL',
+    env: { LC_ALL: 'C.UTF-8', PATH: searchPath() },
+    ...(cwd !== undefined && { cwd }),
+    ...(signal && { cancelSignal: signal }),
+  });
+  signal?.throwIfAborted();
+  if (!result.failed) return Buffer.from(result.stdout);
+  if (isSystemError(result.cause, 'ENOENT')) throw missingTool(tool, operation);
+  const logTail = new TextDecoder().decode(result.stderr).trimEnd().split('\n').slice(-TAIL_LINES);
+  const ending =
+    result.exitCode === undefined ? `was ended by ${result.signal}` : `ended with ${result.exitCode}`;
+  const message = `Cannot ${operation}: ${tool} ${ending}: ${logTail.at(-1) || 'it said nothing'}`;
+  throw new RootloomError('IO', message, { operation, logTail });
+}
+
+/** Where a program is. Rejects with TOOL_MISSING. */
+export async function findTool(tool: Tool, operation: string): Promise<string> {
+  for (const folder of searchPath().split(path.delimiter)) {
+    const candidate = path.join(folder, tool);
+    const isProgram = access(candidate, constants.X_OK).then(
+      () => true,
+      () => false,
+    );
+    if (path.isAbsolute(folder) && (await isProgram)) return candidate;
+  }
+  throw missingTool(tool, operation);
+}
+
+function missingTool(tool: Tool, operation: string): RootloomError {
+  const message = `Cannot ${operation}: ${tool} is not installed, Debian has it in the package ${PACKAGES[tool]}`;
+  return new RootloomError('TOOL_MISSING', message, { operation, path: tool });
+}
+
+/** depmod lives where the PATH of an ordinary user does not look. */
+function searchPath(): string {
+  return `${process.env.PATH ?? '/usr/bin:/bin'}:/usr/sbin:/sbin`;
+}
