@@ -9,7 +9,8 @@
 //   3. sources holds the builds that mappings refer to, each once, in order of first appearance;
 //   4. builds is sorted by id, each once; a frame table holds only frames that some mapping needs, unless no mapping
 //      refers to its build;
-//   5. no mapping ends beyond the size of its build's diff, where that size is known.
+//   5. no mapping ends beyond the size of its build's diff, where that size is known, or needs bytes of a compressed diff
+//      that are in none of its frames.
 #pragma once
 
 #include <array>

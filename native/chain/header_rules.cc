@@ -12,6 +12,57 @@ constexpr uint32_t kMaxBlockBytes = 1U << 30;
 // Of any number of bytes or builds: what JavaScript can hold exactly, and far above all that exists.
 constexpr uint64_t kMaxNumber = (1ULL << 53) - 1;
 
+struct StoredBytes {
+  uint64_t start_bytes;
+  uint64_t end_bytes;
+};
+
+// Which frames of one build its mappings need. Each mark costs two binary searches, however many frames it covers.
+class FrameUse {
+ public:
+  // False when the frames do not hold all of the range. REQUIRES: always the same frames, not empty
+  bool Mark(const std::vector<Frame>& frames, StoredBytes range) {
+    if (steps_.empty()) Prepare(frames);
+    const auto first = std::partition_point(frames.begin(), frames.end(),
+                                            [&](const Frame& frame) { return frame.end_bytes() <= range.start_bytes; });
+    const auto end = std::partition_point(first, frames.end(),
+                                          [&](const Frame& frame) { return frame.start_bytes < range.end_bytes; });
+    if (first == end || first->start_bytes > range.start_bytes || (end - 1)->end_bytes() < range.end_bytes)
+      return false;
+    const auto first_index = static_cast<size_t>(first - frames.begin());
+    const auto end_index = static_cast<size_t>(end - frames.begin());
+    if (row_starts_[end_index - 1] > first_index) return false;
+    steps_[first_index] += 1;
+    steps_[end_index] -= 1;
+    return true;
+  }
+
+  // Leaves out the frames without a mark, or none when there was no mark at all: then no mapping refers to the build.
+  void Trim(std::vector<Frame>& frames) const {
+    if (steps_.empty()) return;
+    int32_t marks = 0;
+    size_t index = 0;
+    std::erase_if(frames, [&](const Frame&) {
+      marks += steps_[index++];
+      return marks == 0;
+    });
+    frames.shrink_to_fit();
+  }
+
+ private:
+  void Prepare(const std::vector<Frame>& frames) {
+    steps_.resize(frames.size() + 1);
+    row_starts_.resize(frames.size());
+    for (size_t index = 1; index < frames.size(); ++index) {
+      const bool joins = frames[index - 1].end_bytes() == frames[index].start_bytes;
+      row_starts_[index] = joins ? row_starts_[index - 1] : static_cast<uint32_t>(index);
+    }
+  }
+
+  std::vector<int32_t> steps_;        // one more where a mark begins, one less where it ends
+  std::vector<uint32_t> row_starts_;  // for each frame, the first of those that it follows without a gap
+};
+
 class Normalizer {
  public:
   Normalizer(Header& header, const char* operation, StatusKind failure_kind)
@@ -152,8 +203,7 @@ class Normalizer {
 
   // Checks each mapping against its build's size, and trims the frame tables to what mappings need.
   Status RelateBuilds() {
-    // One step more where needed frames begin, one less where they end: the running sum tells needed from not.
-    std::vector<std::vector<int32_t>> steps(header_.builds.size());
+    std::vector<FrameUse> uses(header_.builds.size());
     std::vector<size_t> builds_of_sources;
     for (const Uuid& source : header_.sources) builds_of_sources.push_back(IndexOfBuild(source));
     for (size_t index = 0; index < header_.mappings.size(); ++index) {
@@ -162,14 +212,17 @@ class Normalizer {
       const size_t build = builds_of_sources[mapping.source];
       if (build == header_.builds.size()) continue;
       const BuildData& data = header_.builds[build];
-      const Range stored = StoredRange(mapping);
+      const StoredBytes stored = StoredRange(mapping);
       if (data.size_bytes != 0 && stored.end_bytes > data.size_bytes) {
         return Fail("mapping " + std::to_string(index) + " ends at byte " + std::to_string(stored.end_bytes) +
                     " of build " + data.build.ToText() + ", which has " + std::to_string(data.size_bytes));
       }
-      MarkFrames(data.table.frames, stored, steps[build]);
+      if (!data.table.frames.empty() && !uses[build].Mark(data.table.frames, stored)) {
+        return Fail("mapping " + std::to_string(index) + " needs bytes of build " + data.build.ToText() +
+                    " that are in none of its frames");
+      }
     }
-    for (size_t build = 0; build < steps.size(); ++build) TrimFrames(header_.builds[build].table, steps[build]);
+    for (size_t build = 0; build < uses.size(); ++build) uses[build].Trim(header_.builds[build].table.frames);
     return Status::Ok();
   }
 
@@ -180,41 +233,12 @@ class Normalizer {
     return found != builds.end() && found->build == id ? static_cast<size_t>(found - builds.begin()) : builds.size();
   }
 
-  struct Range {
-    uint64_t start_bytes;
-    uint64_t end_bytes;
-  };
-
   // The bytes of the diff that reading the mapping touches; the device may end within its last page.
-  Range StoredRange(const Mapping& mapping) const {
+  StoredBytes StoredRange(const Mapping& mapping) const {
     const uint64_t device_start = uint64_t{mapping.offset_pages} * kPageBytes;
     const uint64_t device_end = std::min(mapping.end_pages() * kPageBytes, header_.size_bytes);
     const uint64_t start = uint64_t{mapping.storage_pages} * kPageBytes;
     return {start, start + (device_end - device_start)};
-  }
-
-  static void MarkFrames(const std::vector<Frame>& frames, Range stored, std::vector<int32_t>& steps) {
-    if (frames.empty()) return;
-    if (steps.empty()) steps.resize(frames.size() + 1);
-    const auto first = std::partition_point(
-        frames.begin(), frames.end(), [&](const Frame& frame) { return frame.end_bytes() <= stored.start_bytes; });
-    const auto last = std::partition_point(first, frames.end(),
-                                           [&](const Frame& frame) { return frame.start_bytes < stored.end_bytes; });
-    steps[static_cast<size_t>(first - frames.begin())] += 1;
-    steps[static_cast<size_t>(last - frames.begin())] -= 1;
-  }
-
-  // A build that no mapping refers to keeps its table whole: its steps are empty.
-  static void TrimFrames(FrameTable& table, const std::vector<int32_t>& steps) {
-    if (steps.empty()) return;
-    int32_t needed = 0;
-    size_t index = 0;
-    std::erase_if(table.frames, [&](const Frame&) {
-      needed += steps[index++];
-      return needed == 0;
-    });
-    table.frames.shrink_to_fit();
-    if (table.frames.empty()) table.compression = Compression::kNone;
   }
 
   Header& header_;

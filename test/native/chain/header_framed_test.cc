@@ -209,6 +209,20 @@ TEST(DecodeHeader, RefusesMappingsBeyondTheirBuildsData) {
   EXPECT_TRUE(decode(16000, 0, 16000).ok()) << "the device ends within its last page";
 }
 
+TEST(DecodeHeader, RefusesMappingsWhoseBytesAreInNoFrame) {
+  const auto decode = [](const std::vector<Frame>& frames) {
+    return DecodeHeader(RawFramed(kV4, InnerBuilder(1).Build(kBuildB, 0, 1, frames).OneRecord(kBuildB, 8192)));
+  };
+  EXPECT_TRUE(decode({{8192, 0, 16384, 9}}).ok());
+  EXPECT_TRUE(decode({{0, 0, 10000, 9}, {10000, 9, 10000, 9}, {20000, 18, 10000, 9}}).ok());
+  EXPECT_EQ(KindOf(decode({{8193, 0, 16384, 9}}).status()), StatusKind::kCorrupt) << "starts too late";
+  EXPECT_EQ(KindOf(decode({{0, 0, 24575, 9}}).status()), StatusKind::kCorrupt) << "ends too soon";
+  EXPECT_EQ(KindOf(decode({{0, 0, 10000, 9}, {10001, 9, 20000, 9}}).status()), StatusKind::kCorrupt) << "has a gap";
+  // Were its table trimmed to nothing, the build would pass for one that is not compressed.
+  EXPECT_EQ(KindOf(decode({{0, 0, 8192, 9}}).status()), StatusKind::kCorrupt) << "lies before";
+  EXPECT_EQ(KindOf(decode({{1 << 20, 0, 8192, 9}}).status()), StatusKind::kCorrupt) << "lies behind";
+}
+
 TEST(DecodeHeader, RefusesBuildsThatAreNilOrDescribedTwice) {
   EXPECT_EQ(KindOfInner(kV4, InnerBuilder(1).Build(Uuid(), 0, 0, {}).OneRecord()), StatusKind::kCorrupt);
   EXPECT_EQ(KindOfInner(kV4, InnerBuilder(2).Build(kBuildA, 0, 0, {}).Build(kBuildA, 0, 0, {}).OneRecord()),
