@@ -1,5 +1,5 @@
 /** Base disks without a virtual machine: the first phase of a template build, alone. */
-import { type BuildEvent } from '../../lib/build/events.js';
+import type { BuildEvent } from '../../lib/build/events.js';
 import { ImagePhase } from '../../lib/build/image-phase.js';
 import { type Layer, runLayer } from '../../lib/build/layer-runner.js';
 import { openImage } from '../../lib/oci/image.js';
@@ -18,7 +18,19 @@ export interface BaseBuildOptions {
 
 /** Builds, or finds in the cache, the base layer of an image. */
 export async function buildBase(options: BaseBuildOptions): Promise<Layer> {
-  const { store, reference, disk, force = false, signal = new AbortController().signal, emit = () => {} } = options;
+  const {
+    store,
+    reference,
+    disk,
+    force = false,
+    signal = new AbortController().signal,
+    emit = () => {},
+  } = options;
   await using image = await openImage(reference, { layers: 'later', signal });
-  return runLayer(new ImagePhase(image, await provisioningFiles(), disk), undefined, { store, force, signal, emit });
+  return runLayer(new ImagePhase(image, await provisioningFiles(), disk), undefined, {
+    store,
+    force,
+    signal,
+    emit,
+  });
 }

@@ -5,7 +5,7 @@ import { isWhole, openBuild } from '../../../lib/artifact/build.js';
 import { publishBuild } from '../../../lib/artifact/publish.js';
 import { dependents, removeBuild } from '../../../lib/artifact/remove.js';
 import { digestBytes } from '../../../lib/util/digest.js';
-import { makeScratch } from '../util/temporary.js';
+import { makeScratch } from '../../helpers/temporary.js';
 import { makeHeader, makeStore, objectPath, PAGE, publishTestBuild, writeArtifact } from './builds.js';
 
 test('publishBuild makes what openBuild opens', async () => {

@@ -8,7 +8,7 @@ import { type ArtifactFiles, type PublishBuildOptions, publishBuild } from '../.
 import { type DiskHeader, encodeHeader, type HeaderMapping } from '../../../lib/native/header.js';
 import { openStore } from '../../../lib/storage/open-store.js';
 import type { Store } from '../../../lib/storage/store.js';
-import { makeScratch } from '../util/temporary.js';
+import { makeScratch } from '../../helpers/temporary.js';
 
 export const PAGE = 4096;
 

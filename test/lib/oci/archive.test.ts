@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { openImage } from '../../../lib/oci/image.js';
 import { formatPlatform, hostPlatform } from '../../../lib/oci/platform.js';
-import { makeScratch } from '../util/temporary.js';
+import { makeScratch } from '../../helpers/temporary.js';
 import { makeUmociLayout, run, TestLayout } from './layouts.js';
 
 const here = formatPlatform(hostPlatform());

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { openImage } from '../../../lib/oci/image.js';
 import { formatPlatform, hostPlatform } from '../../../lib/oci/platform.js';
-import { makeScratch } from '../util/temporary.js';
+import { makeScratch } from '../../helpers/temporary.js';
 import { makeUmociLayout, onPlatform, readJson, run, TestLayout, TYPES, tagged } from './layouts.js';
 
 const here = formatPlatform(hostPlatform());

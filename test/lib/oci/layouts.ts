@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { makeScratch } from '../util/temporary.js';
+import { makeScratch } from '../../helpers/temporary.js';
 
 export const TYPES = {
   index: 'application/vnd.oci.image.index.v1+json',

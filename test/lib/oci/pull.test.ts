@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { openImage } from '../../../lib/oci/image.js';
-import { makeScratch } from '../util/temporary.js';
+import { makeScratch } from '../../helpers/temporary.js';
 import { makeUmociLayout } from './layouts.js';
 import { startRegistry } from './registry.js';
 

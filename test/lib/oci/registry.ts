@@ -5,7 +5,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { onTestFinished, vi } from 'vitest';
-import { makeScratch } from '../util/temporary.js';
+import { makeScratch } from '../../helpers/temporary.js';
 import { readJson, type TestDescriptor } from './layouts.js';
 
 export interface TestRegistry {

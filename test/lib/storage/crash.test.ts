@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { openStore } from '../../../lib/storage/open-store.js';
 import { digestBytes } from '../../../lib/util/digest.js';
-import { makeScratch, startChild } from '../util/temporary.js';
+import { makeScratch, startChild } from '../../helpers/temporary.js';
 
 const PUBLISH = new URL('children/publish.ts', import.meta.url);
 const SEED = Number(process.env.ROOTLOOM_TEST_SEED ?? Math.floor(Math.random() * 2 ** 31));

@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 import { openStore } from '../../../lib/storage/open-store.js';
 import type { Store } from '../../../lib/storage/store.js';
 import { digestBytes } from '../../../lib/util/digest.js';
-import { makeScratch } from '../util/temporary.js';
+import { makeScratch } from '../../helpers/temporary.js';
 import { makeBuild, publishSmallBuild } from './new-build.js';
 
 async function makeStore(): Promise<Store & { root: string }> {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { expect, test } from 'vitest';
-import { makeScratch } from '../util/temporary.js';
+import { makeScratch } from '../../helpers/temporary.js';
 
 const PUBLISH = fileURLToPath(new URL('children/publish.ts', import.meta.url));
 const FULL_DISK = fileURLToPath(new URL('children/full-disk.ts', import.meta.url));

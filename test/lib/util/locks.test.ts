@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { Beacon, probeBeacon, waitForBeaconEnd } from '../../../lib/util/beacon.js';
 import { FileLock } from '../../../lib/util/file-lock.js';
 import { OwnedFolder, sweepOwnedFolders } from '../../../lib/util/owned-folder.js';
-import { makeScratch, startChild } from './temporary.js';
+import { makeScratch, startChild } from '../../helpers/temporary.js';
 
 const HOLD = new URL('children/hold.ts', import.meta.url);
 const COUNT = new URL('children/count.ts', import.meta.url);

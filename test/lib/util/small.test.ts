@@ -15,7 +15,7 @@ import {
 } from '../../../lib/util/atomic-file.js';
 import { formatByteSize, parseByteSize } from '../../../lib/util/byte-size.js';
 import { digestBytes, digestFile, digestJson } from '../../../lib/util/digest.js';
-import { makeScratch } from './temporary.js';
+import { makeScratch } from '../../helpers/temporary.js';
 
 test('parseByteSize reads plain bytes and powers of 1024', () => {
   expect(parseByteSize('4096')).toBe(4096);
