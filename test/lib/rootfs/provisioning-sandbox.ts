@@ -13,7 +13,7 @@ const TOOLS = [
   ...['tail', 'touch', 'tr'],
 ];
 
-const record = 'printf "%s\\n" "${0##*/} $*" >>/calls\n';
+const record = `printf "%s\\n" "\${0##*/} $*" >>/calls\n`;
 
 /** Installing adds to /installed, unless /broken says that the network is down. */
 const installer = `${record}[ ! -e /broken ] || { echo 'E: no network'; exit 100; }\n`;
@@ -141,7 +141,7 @@ export class ProvisioningSandbox {
     const busybox = (await provisioningFiles()).find(({ path: name }) => name.endsWith('/busybox'));
     await this.write('bin/busybox', busybox?.content as Buffer);
     for (const tool of TOOLS) await symlink('busybox', path.join(this.root, 'bin', tool));
-    await mkdir(path.join(this.root, 'sbin'));
+    for (const folder of ['sbin', 'var']) await mkdir(path.join(this.root, folder));
     await this.write('dev/null', '', 0o666);
   }
 }
