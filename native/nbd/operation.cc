@@ -90,9 +90,10 @@ void ExecuteBlockStatus(Device& device, const Session& session, Request& request
   request.reply = {request.buffer.data(), sizeof(ChunkHeader) + payload_bytes};
 }
 
-// Reads and forgets: a device that keeps what it fetched has it from then on.
+// Reads and forgets: a device that keeps what it fetched has it from then on. It is a hint, and what is hinted at
+// beyond the size of the largest READ is left out, so that no worker is kept busy for minutes.
 Status Cache(Device& device, Request& request) {
-  const uint64_t end_bytes = request.offset_bytes + request.length_bytes;
+  const uint64_t end_bytes = request.offset_bytes + std::min(request.length_bytes, kMaxPayloadBytes);
   for (uint64_t offset = request.offset_bytes; offset < end_bytes; offset += kPieceBytes) {
     const size_t piece = std::min<uint64_t>(kPieceBytes, end_bytes - offset);
     ROOTLOOM_RETURN_IF_ERROR(device.Read(offset, {request.buffer.data(), piece}));

@@ -53,8 +53,10 @@ Status CheckAbandoned(const std::string& path) {
   const sockaddr_un address = AddressOf(path);
   const int result = ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
   if (result != 0 && (errno == ECONNREFUSED || errno == ENOENT)) return Status::Ok();
-  // Also when the backlog is full (EAGAIN) or the socket is of another kind or another user's: it is in use.
-  return Fail(StatusKind::kBusy, path, "another server listens there", EADDRINUSE);
+  // A full backlog and another type of socket are signs of life, too.
+  const bool alive = result == 0 || errno == EAGAIN || errno == EPROTOTYPE;
+  if (!alive) return Status::Errno(kListen, path, errno);
+  return Fail(StatusKind::kBusy, path, "another server listens there, a free name was wanted", EADDRINUSE);
 }
 
 // Removes the socket file of a dead server.

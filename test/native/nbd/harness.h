@@ -31,6 +31,8 @@ inline Bytes ReadDevice(Device& device, uint64_t offset_bytes, size_t size_bytes
 // A connection over a socket pair, as a kernel would have it: no handshake.
 class Pair {
  public:
+  static constexpr int kWorkers = 4;
+
   Pair(std::shared_ptr<Device> device, const Session& session) {
     int sockets[2];
     EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets), 0);
@@ -52,7 +54,7 @@ class Pair {
   }
 
  private:
-  WorkerPool workers_{4};
+  WorkerPool workers_{kWorkers};
   std::optional<RawClient> client_;
   std::unique_ptr<Connection> connection_;
   std::thread thread_;
