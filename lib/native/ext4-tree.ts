@@ -35,9 +35,10 @@ export function openTree(
  * Symbolic links are resolved inside the image: none leads out of it. Calls run one after the other. What was changed is
  * in the device after `flush` or `close`; before that the device holds something in between.
  *
- * A call that fails leaves the tree as it was, with two exceptions: a recursive removal has removed a part, and after a
- * failed or aborted `applyLayer`, or an IO or CORRUPT error of a change, the content of the image is not known any
- * more: later changes reject with that error, and `close` writes nothing. Work on an overlay, and drop that.
+ * A call that fails leaves the tree as it was, with two exceptions. A recursive removal has removed a part. And after an
+ * IO or CORRUPT error of a change, or an `applyLayer` that failed or was aborted once it had reached an entry, the
+ * content of the image is not known any more: later changes reject with that error, and `close` writes nothing. Work on
+ * an overlay, and drop that.
  *
  * Errors: NOT_FOUND; INVALID_ARGUMENT with `errno` as Linux gives it (EEXIST, ENOTDIR, EISDIR, ENOTEMPTY,
  * ENAMETOOLONG, ELOOP); NO_SPACE when the image is full; IO with EROFS for changes of a tree that is not writable.

@@ -52,16 +52,6 @@ Napi::Object FromXattr(Napi::Env env, const Xattr& attribute) {
   return object;
 }
 
-std::string Hex(const std::array<uint8_t, 32>& digest) {
-  static constexpr char kDigits[] = "0123456789abcdef";
-  std::string text;
-  for (const uint8_t byte : digest) {
-    text += kDigits[byte >> 4];
-    text += kDigits[byte & 15];
-  }
-  return text;
-}
-
 Napi::Object FromWalkEntry(Napi::Env env, const WalkEntry& entry, WalkDetail detail) {
   Napi::Object object = ToValue(env, entry.stat).As<Napi::Object>();
   object.Set("path", FromPath(env, entry.path));
@@ -70,7 +60,7 @@ Napi::Object FromWalkEntry(Napi::Env env, const WalkEntry& entry, WalkDetail det
   if (detail == WalkDetail::kStat) return object;
   object.Set("xattrs", FromList(env, entry.xattrs, [env](const Xattr& xattr) { return FromXattr(env, xattr); }));
   if (entry.stat.type != FileType::kRegular) return object;
-  object.Set("sha256", Hex(entry.sha256));
+  object.Set("sha256", entry.sha256);
   object.Set("stored", FromList(env, entry.stored, [env](const ContentRange& range) {
                Napi::Object value = Napi::Object::New(env);
                value.Set("offset", FromBytes(env, range.offset_bytes));

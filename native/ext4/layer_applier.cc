@@ -57,6 +57,7 @@ Result<LayerReport> LayerApplier::Apply(LayerReader& reader, const LayerOptions&
     ROOTLOOM_RETURN_IF_ERROR(context.CheckStopped("apply a layer"));
     ROOTLOOM_ASSIGN_OR_RETURN(const bool found, reader.Next(entry));
     if (!found) break;
+    has_begun_ = true;
     ROOTLOOM_RETURN_IF_ERROR(OfEntry(ApplyEntry(reader, entry, context), entry));
     ROOTLOOM_RETURN_IF_ERROR(store_.directories.Shrink());
     report_.entry_count += 1;

@@ -49,6 +49,8 @@ class LayerApplier {
   // Applies all entries of reader, then verifies the digest: kCorrupt when it is not the one in options. After a
   // failure the tree holds a part of the layer. Looks at the stop token between entries and between pieces of content.
   Result<LayerReport> Apply(LayerReader& reader, const LayerOptions& options, const CallContext& context);
+  // The first entry was reached.
+  bool has_begun() const { return has_begun_; }
 
  private:
   Status ApplyEntry(LayerReader& reader, const LayerEntry& entry, const CallContext& context);
@@ -74,6 +76,7 @@ class LayerApplier {
   TreeEditor editor_;
   LayerEntries entries_;
   LayerReport report_;
+  bool has_begun_ = false;
 };
 
 }  // namespace rootloom

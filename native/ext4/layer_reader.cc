@@ -4,13 +4,15 @@
 #include <archive_entry.h>
 #include <fcntl.h>
 #include <locale.h>
-#include <nettle/sha2.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <cstdio>
+#include <utility>
 
 #include "native/ext4/layer_acl.h"
+#include "native/ext4/tree_sha256.h"
 #include "native/util/file_io.h"
 #include "native/util/unique_fd.h"
 
@@ -38,16 +40,6 @@ class CLocale {
   const locale_t before_;
 };
 
-std::string Hex(std::span<const uint8_t> bytes) {
-  static constexpr char kDigits[] = "0123456789abcdef";
-  std::string text;
-  for (const uint8_t byte : bytes) {
-    text += kDigits[byte >> 4];
-    text += kDigits[byte & 15];
-  }
-  return text;
-}
-
 std::string Text(const char* text) { return text == nullptr ? "" : text; }
 
 FileType TypeOf(archive_entry* entry) {
@@ -67,6 +59,37 @@ FileType TypeOf(archive_entry* entry) {
     default:
       return FileType::kRegular;
   }
+}
+
+// A tar header that is put before every archive, of a symbolic link. libarchive 3.6 loses the linkpath of a pax header
+// when the ustar header after it has no link name, as Go writes it for names without any ASCII, unless it has seen a
+// link before.
+constexpr size_t kHeaderBytes = 512;
+std::array<char, kHeaderBytes> MakePrimer() {
+  constexpr size_t kChecksumOffset = 148;
+  std::array<char, kHeaderBytes> header{};
+  const auto put = [&header](size_t offset, std::string_view text) { text.copy(header.data() + offset, text.size()); };
+  put(0, "primer");
+  put(100, "0000644");      // mode
+  put(108, "0000000");      // uid
+  put(116, "0000000");      // gid
+  put(124, "00000000000");  // size
+  put(136, "00000000000");  // mtime
+  put(kChecksumOffset, "        ");
+  put(156, "2primer");  // type and link name
+  put(257, std::string_view("ustar\00000", 8));
+  uint32_t sum = 0;
+  for (const char byte : header) sum += static_cast<uint8_t>(byte);
+  std::array<char, 8> octal{};
+  std::snprintf(octal.data(), octal.size(), "%06o", sum);
+  put(kChecksumOffset, std::string_view(octal.data(), 7));
+  return header;
+}
+
+// A pax time of "-1.5" comes from libarchive as -1 s and 0.5 s, both away from zero.
+Timestamp ToTimestamp(int64_t seconds, long nanoseconds) {
+  if (seconds >= 0 || nanoseconds == 0) return {seconds, static_cast<uint32_t>(nanoseconds)};
+  return {seconds - 1, static_cast<uint32_t>(1'000'000'000 - nanoseconds)};
 }
 
 void ReadXattrs(archive_entry* entry, std::vector<Xattr>& attributes) {
@@ -120,8 +143,10 @@ class LayerReader::Streams {
   locale_t c_locale_ = nullptr;
   ArchivePtr filter_;
   ArchivePtr tar_;
+  const std::array<char, kHeaderBytes> primer_ = MakePrimer();
+  bool primed_ = false;  // tar_ was given the primer
   bool at_end_ = false;  // of what filter_ gives
-  sha256_ctx hash_;
+  Sha256 hash_;
   uint64_t archive_bytes_ = 0;
   std::optional<Failure> failure_;  // of a callback
 };
@@ -138,7 +163,6 @@ Status LayerReader::Streams::Open() {
   c_locale_ = newlocale(LC_ALL_MASK, "C", nullptr);
   if (c_locale_ == nullptr) return Status::Errno("choose the C locale for", path_, errno);
   const CLocale in_c_locale(c_locale_);
-  sha256_init(&hash_);
   filter_.reset(archive_read_new());
   tar_.reset(archive_read_new());
   if (filter_ == nullptr || tar_ == nullptr) return Status::Errno(kOperation, path_, ENOMEM);
@@ -150,7 +174,6 @@ Status LayerReader::Streams::Open() {
   archive_read_support_format_raw(filter_.get());
   archive_read_support_format_empty(filter_.get());
   archive_read_support_format_tar(tar_.get());
-  archive_read_support_format_empty(tar_.get());
   if (archive_read_open(filter_.get(), this, nullptr, ReadBlob, nullptr) != ARCHIVE_OK) {
     return FailureOf(filter_.get());
   }
@@ -158,7 +181,9 @@ Status LayerReader::Streams::Open() {
   const int result = archive_read_next_header(filter_.get(), &whole);
   if (result != ARCHIVE_OK && result != ARCHIVE_EOF) return FailureOf(filter_.get());
   at_end_ = result == ARCHIVE_EOF;
-  if (archive_read_open(tar_.get(), this, nullptr, ReadArchive, nullptr) != ARCHIVE_OK) {
+  archive_entry* primer = nullptr;
+  if (archive_read_open(tar_.get(), this, nullptr, ReadArchive, nullptr) != ARCHIVE_OK ||
+      archive_read_next_header(tar_.get(), &primer) != ARCHIVE_OK) {
     return FailureOf(tar_.get());
   }
   return Status::Ok();
@@ -197,13 +222,18 @@ Result<std::span<const std::byte>> LayerReader::Streams::NextArchivePiece() {
       return FailureOf(filter_.get());
     }
   }
-  if (size > 0) sha256_update(&hash_, size, static_cast<const uint8_t*>(data));
+  const std::span piece(static_cast<const std::byte*>(data), size);
+  hash_.Update(piece);
   archive_bytes_ += size;
-  return std::span(static_cast<const std::byte*>(data), size);
+  return piece;
 }
 
 la_ssize_t LayerReader::Streams::ReadArchive(archive*, void* self, const void** data) {
   auto& streams = *static_cast<Streams*>(self);
+  if (!std::exchange(streams.primed_, true)) {
+    *data = streams.primer_.data();
+    return kHeaderBytes;
+  }
   const Result<std::span<const std::byte>> piece = streams.NextArchivePiece();
   if (!piece.ok()) {
     streams.failure_ = piece.status().failure();
@@ -245,14 +275,13 @@ Status LayerReader::Streams::Fill(archive_entry* raw, LayerEntry& entry) {
   if (uid < 0 || uid > UINT32_MAX || gid < 0 || gid > UINT32_MAX) {
     return Corrupt("the owner of " + entry.path + " is not a number that Linux has");
   }
-  entry.attributes = {
-      .permissions = static_cast<uint32_t>(archive_entry_perm(raw)) & 07777,
-      .uid = static_cast<uint32_t>(uid),
-      .gid = static_cast<uint32_t>(gid),
-      .atime = std::nullopt,
-      .mtime = Timestamp{archive_entry_mtime(raw), static_cast<uint32_t>(archive_entry_mtime_nsec(raw))}};
+  entry.attributes = {.permissions = static_cast<uint32_t>(archive_entry_perm(raw)) & 07777,
+                      .uid = static_cast<uint32_t>(uid),
+                      .gid = static_cast<uint32_t>(gid),
+                      .atime = std::nullopt,
+                      .mtime = ToTimestamp(archive_entry_mtime(raw), archive_entry_mtime_nsec(raw))};
   if (archive_entry_atime_is_set(raw) != 0) {
-    entry.attributes.atime = Timestamp{archive_entry_atime(raw), static_cast<uint32_t>(archive_entry_atime_nsec(raw))};
+    entry.attributes.atime = ToTimestamp(archive_entry_atime(raw), archive_entry_atime_nsec(raw));
   }
   ReadXattrs(raw, entry.xattrs);
   return AppendAcls(raw, entry.xattrs);
@@ -279,10 +308,8 @@ Result<ArchiveDigest> LayerReader::Streams::Finish() {
     return Corrupt("its compressed stream ends at byte " + std::to_string(consumed) + " of " +
                    std::to_string(blob_size_bytes_) + ", and what follows is not another one");
   }
-  std::array<uint8_t, SHA256_DIGEST_SIZE> digest;
-  sha256_digest(&hash_, digest.size(), digest.data());
   return ArchiveDigest{
-      .diff_id = "sha256:" + Hex(digest), .blob_bytes = blob_size_bytes_, .archive_bytes = archive_bytes_};
+      .diff_id = "sha256:" + hash_.TakeHex(), .blob_bytes = blob_size_bytes_, .archive_bytes = archive_bytes_};
 }
 
 LayerReader::LayerReader(std::unique_ptr<Streams> streams) : streams_(std::move(streams)) {}

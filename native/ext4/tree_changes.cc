@@ -259,8 +259,9 @@ Result<LayerReport> Ext4Tree::ApplyLayer(const std::string& blob_path, const Lay
                                          const CallContext& context) {
   ROOTLOOM_ASSIGN_OR_RETURN(Session session, Enter(Purpose::kChange, context));
   ROOTLOOM_ASSIGN_OR_RETURN(LayerReader reader, LayerReader::Open(blob_path, context));
-  Result<LayerReport> report = LayerApplier(session.store()).Apply(reader, options, context);
-  if (!report.ok()) damage_ = report.status().failure();
+  LayerApplier applier(session.store());
+  Result<LayerReport> report = applier.Apply(reader, options, context);
+  if (!report.ok() && applier.has_begun()) damage_ = report.status().failure();
   return report;
 }
 

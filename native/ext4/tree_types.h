@@ -1,7 +1,6 @@
 // The words of the tree: what a file is, and what is known about it. Free of ext2fs, so that any room may include it.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -106,8 +105,8 @@ struct WalkEntry {
 
   // With kDigest.
   std::vector<Xattr> xattrs;
-  std::array<uint8_t, 32> sha256 = {};  // of a regular file's content
-  std::vector<ContentRange> stored;     // where a regular file is not a hole, in ascending order
+  std::string sha256;                // of a regular file's content, in hexadecimal
+  std::vector<ContentRange> stored;  // where a regular file is not a hole, in ascending order
 };
 
 }  // namespace rootloom

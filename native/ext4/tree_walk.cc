@@ -1,8 +1,7 @@
 #include "native/ext4/tree_walk.h"
 
-#include <nettle/sha2.h>
-
 #include "native/ext4/tree_lookup.h"
+#include "native/ext4/tree_sha256.h"
 
 namespace rootloom {
 
@@ -82,17 +81,16 @@ Status TreeWalk::Examine(TreeStore& store, Inode& inode, WalkEntry& entry, const
   if (entry.stat.type != FileType::kRegular) return Status::Ok();
   ROOTLOOM_ASSIGN_OR_RETURN(ContentReader reader, ContentReader::Open(store.filesystem, store.blocks, inode));
   entry.stored = reader.StoredRanges();
-  sha256_ctx hash;
-  sha256_init(&hash);
+  Sha256 hash;
   std::vector<std::byte> buffer(std::min<uint64_t>(kChunkBytes, reader.size_bytes()));
   for (uint64_t offset = 0; offset < reader.size_bytes();) {
     ROOTLOOM_RETURN_IF_ERROR(context.CheckStopped("read the content of files"));
     ROOTLOOM_ASSIGN_OR_RETURN(const size_t count, reader.Read(offset, buffer));
-    sha256_update(&hash, count, reinterpret_cast<const uint8_t*>(buffer.data()));
+    hash.Update(std::span(buffer).first(count));
     offset += count;
   }
   content_bytes_ += reader.size_bytes();
-  sha256_digest(&hash, entry.sha256.size(), entry.sha256.data());
+  entry.sha256 = hash.TakeHex();
   return Status::Ok();
 }
 
