@@ -1,8 +1,9 @@
 #include "native/chain/seal.h"
 
-#include <fcntl.h>
+#include <sys/resource.h>
 
 #include <cerrno>
+#include <csignal>
 
 #include "native/block/faulty_device.h"
 #include "native/block/file_device.h"
@@ -324,10 +325,30 @@ TEST_F(SealRefusal, FilesThatExistAlready) {
   EXPECT_FALSE(std::filesystem::exists(target_.diff_path));
 }
 
-TEST_F(SealRefusal, AFullFilesystem) {
-  target_.diff_path = "/dev/full/diff";
-  EXPECT_FALSE(SealOverlay(*history_.Overlay(), &parent_, target_, {}).ok());
+TEST_F(SealRefusal, AFolderThatIsNone) {
+  target_.diff_path = history_.folder().File("none/diff");
+  ExpectRefused(*history_.Overlay(), StatusKind::kNotFound);
+  target_ = history_.Target();
+  target_.header_path = history_.folder().File("none/header");
+  ExpectRefused(*history_.Overlay(), StatusKind::kNotFound);
+}
+
+// A file size limit stops a write half-way, as a full filesystem does.
+TEST_F(SealRefusal, AWriteThatFailsHalfWay) {
+  const auto overlay = history_.Overlay();
+  ASSERT_TRUE(IsOk(overlay->Write(0, Random(61).Bytes(kSize))));
+  ASSERT_TRUE(IsOk(overlay->Freeze()));
+  const auto old_handler = std::signal(SIGXFSZ, SIG_IGN);
+  rlimit old_limit;
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &old_limit), 0);
+  const rlimit limit{10'000, old_limit.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &limit), 0);
+  const auto report = SealOverlay(*overlay, &parent_, target_, {});
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &old_limit), 0);
+  std::signal(SIGXFSZ, old_handler);
+  EXPECT_TRUE(FailedWith(report, EFBIG));
   EXPECT_EQ(CountFiles(), files_before_);
+  EXPECT_TRUE(IsOk(history_.Seal(*overlay))) << "it may be sealed again";
 }
 
 TEST(SealDevice, StoresTheDataOfASparseFileAndNothingElse) {
