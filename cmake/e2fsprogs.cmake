@@ -82,12 +82,18 @@ set(opening_names
   ext2fs_open=rootloom_engine_reopen_filesystem
   ext2fs_free=rootloom_engine_free_filesystem
   ext2fs_close_free=rootloom_engine_close_filesystem)
-set(e2fsck_names ${opening_names} fix_problem=rootloom_engine_fix_problem)
-set_source_files_properties(${e2fsck_sources} PROPERTIES COMPILE_DEFINITIONS "${e2fsck_names}")
+set(e2fsck_names ${opening_names}
+  fix_problem=rootloom_engine_fix_problem
+  ext2fs_open_inode_scan=rootloom_engine_open_inode_scan
+  ext2fs_close_inode_scan=rootloom_engine_close_inode_scan)
+set(allocation_name e2fsck_allocate_memory=rootloom_engine_allocate_memory)
+set_source_files_properties(${e2fsck_sources} PROPERTIES COMPILE_DEFINITIONS "${e2fsck_names};${allocation_name}")
+# Each program source keeps the names that it defines itself.
+set_source_files_properties(${e2fsck_dir}/util.c PROPERTIES COMPILE_DEFINITIONS "${e2fsck_names}")
 set_source_files_properties(${e2fsck_dir}/problem.c PROPERTIES
   COMPILE_DEFINITIONS print_e2fsck_message=rootloom_engine_print_message)
 set_source_files_properties(${e2fsck_dir}/unix.c PROPERTIES COMPILE_DEFINITIONS
-  "${e2fsck_names};main=rootloom_e2fsck_main;e2fsck_allocate_context=rootloom_engine_allocate_context;e2fsck_free_context=rootloom_engine_free_context")
+  "${e2fsck_names};${allocation_name};main=rootloom_e2fsck_main;e2fsck_allocate_context=rootloom_engine_allocate_context;e2fsck_free_context=rootloom_engine_free_context")
 set_source_files_properties(${resize_sources} PROPERTIES COMPILE_DEFINITIONS
   "init_resource_track=rootloom_resize_init_track;print_resource_track=rootloom_resize_print_track")
 

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <condition_variable>
 #include <cstdio>
+#include <cstdlib>
 #include <ctime>
 #include <mutex>
 #include <optional>
 #include <string_view>
+#include <unordered_set>
 
 namespace rootloom {
 
@@ -30,7 +32,16 @@ struct Observer {
   DeviceIo& io;
   const char* step;
   E2fsckRun result;
+  std::unordered_set<void*> memory;  // allocated by e2fsck and not yet freed
+
+  ~Observer() {
+    for (void* block : memory) std::free(block);
+  }
 };
+
+void OnAllocate(void* owner, void* memory) { static_cast<Observer*>(owner)->memory.insert(memory); }
+
+void OnFree(void* owner, void* memory) { static_cast<Observer*>(owner)->memory.erase(memory); }
 
 // Without the line breaks and the indentation that e2fsck has for terminals.
 std::string InOneLine(std::string_view text) {
@@ -77,6 +88,8 @@ rootloom_engine_run MakeRun(Observer& observer) {
                 .on_problem = OnProblem,
                 .on_output = OnOutput,
                 .on_progress = OnProgress,
+                .on_allocate = OnAllocate,
+                .on_free = OnFree,
                 .must_stop = MustStop};
   run.device_name = observer.io.name();
   run.device_size = observer.io.device().size_bytes();
@@ -107,7 +120,7 @@ E2fsckLock::~E2fsckLock() {
 
 Result<E2fsckRun> RunE2fsck(DeviceIo& io, E2fsckMode mode, int64_t time, const CallContext& context) {
   ROOTLOOM_ASSIGN_OR_RETURN(const E2fsckLock lock, E2fsckLock::Acquire(context));
-  Observer observer{.context = context, .io = io, .step = "check", .result = {}};
+  Observer observer{.context = context, .io = io, .step = "check", .result = {}, .memory = {}};
   rootloom_engine_run run = MakeRun(observer);
   const std::string name = io.device().name();
   const bool journal_only = mode == E2fsckMode::kJournalOnly;
@@ -129,7 +142,7 @@ Result<E2fsckRun> RunE2fsck(DeviceIo& io, E2fsckMode mode, int64_t time, const C
 }
 
 errcode_t RunResize(DeviceIo& io, ext2_filsys filesystem, blk64_t* size_blocks, const CallContext& context) {
-  Observer observer{.context = context, .io = io, .step = "resize", .result = {}};
+  Observer observer{.context = context, .io = io, .step = "resize", .result = {}, .memory = {}};
   rootloom_engine_run run = MakeRun(observer);
   return rootloom_run_resize(&run, filesystem, size_blocks);
 }

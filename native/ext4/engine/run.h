@@ -32,6 +32,9 @@ struct rootloom_engine_events {
   void (*on_output)(void* owner, const char* text, size_t length);
   /* pass counts from 1; current and total are in units of the pass. */
   void (*on_progress)(void* owner, int pass, unsigned long current, unsigned long total);
+  /* e2fsck allocated memory, or freed what may be such memory. Whatever is left at the end is the owner's to free. */
+  void (*on_allocate)(void* owner, void* memory);
+  void (*on_free)(void* owner, void* memory);
   /* True when the run shall end now: it was cancelled, or the device failed. */
   int (*must_stop)(void* owner);
 };
@@ -55,6 +58,7 @@ struct rootloom_engine_run {
   int exit_code;
   int next_option;
   ext2_filsys filesystem;   /* opened by e2fsck and not yet closed */
+  ext2_inode_scan inode_scan; /* opened by e2fsck and not yet closed */
   int context_exists;       /* e2fsck's context is allocated and not yet freed */
   int problem_open;         /* between the start of a problem and its answer */
   unsigned problem_code;
@@ -62,8 +66,8 @@ struct rootloom_engine_run {
   size_t message_length;
 };
 
-/* Runs e2fsck with run->options and returns its exit code. Everything that it allocated is freed, also when it gave
- * up half-way. */
+/* Runs e2fsck with run->options and returns its exit code. Filesystem, context, inode scan and all memory of
+ * on_allocate are released also when it gave up half-way; only bitmaps that a pass had for itself are lost then. */
 int rootloom_run_e2fsck(struct rootloom_engine_run* run);
 
 /* Runs resize_fs. On success fs is freed by it and *size_blocks is the size that it chose; otherwise fs is still the

@@ -101,6 +101,28 @@ void rootloom_engine_free_context(e2fsck_t context) {
   e2fsck_free_context(context);
 }
 
+void* rootloom_engine_allocate_memory(e2fsck_t ctx, unsigned long size, const char* description) {
+  void* memory = e2fsck_allocate_memory(ctx, size, description);
+  current_run->events.on_allocate(current_run->events.owner, memory);
+  return memory;
+}
+
+void rootloom_engine_free(void* memory) {
+  if (current_run != NULL) current_run->events.on_free(current_run->events.owner, memory);
+  free(memory);
+}
+
+errcode_t rootloom_engine_open_inode_scan(ext2_filsys filesystem, int buffer_blocks, ext2_inode_scan* scan) {
+  const errcode_t code = ext2fs_open_inode_scan(filesystem, buffer_blocks, scan);
+  current_run->inode_scan = code == 0 ? *scan : NULL;
+  return code;
+}
+
+void rootloom_engine_close_inode_scan(ext2_inode_scan scan) {
+  if (current_run->inode_scan == scan) current_run->inode_scan = NULL;
+  ext2fs_close_inode_scan(scan);
+}
+
 static void finish_problem(struct rootloom_engine_run* run, int fixed) {
   if (!run->problem_open) return;
   run->problem_open = 0;
@@ -113,6 +135,8 @@ static void finish_problem(struct rootloom_engine_run* run, int fixed) {
 
 static void release(struct rootloom_engine_run* run) {
   finish_problem(run, 0);
+  if (run->inode_scan != NULL) ext2fs_close_inode_scan(run->inode_scan);
+  run->inode_scan = NULL;
   if (run->context_exists) {
     e2fsck_global_ctx->fs = run->filesystem;
     if (e2fsck_global_ctx->qctx != NULL) quota_release_context(&e2fsck_global_ctx->qctx);
@@ -229,7 +253,7 @@ void rootloom_engine_print_message(FILE* file, e2fsck_t ctx, const char* text, s
   print_e2fsck_message(stream, ctx, text, pctx, first, recurse);
   fclose(stream);
   fwrite(message, 1, length, file);
-  char* joined = realloc(run->message, run->message_length + length + 1);
+  char* joined = run->problem_open ? realloc(run->message, run->message_length + length + 1) : NULL;
   if (joined != NULL) {
     memcpy(joined + run->message_length, message, length);
     run->message = joined;

@@ -49,6 +49,10 @@ void rootloom_engine_exit(int code) __attribute__((noreturn));
 #define exit rootloom_engine_exit
 #define abort() rootloom_engine_exit(8)
 
+/* Memory: watched, because a program that ends has no need to free, and a run that gives up has. */
+void rootloom_engine_free(void* memory);
+#define free rootloom_engine_free
+
 /* Options: from the run. */
 int rootloom_engine_getopt(int argc, char* const* argv, const char* letters);
 extern char* rootloom_engine_optarg;
