@@ -1,0 +1,44 @@
+/** The kind of virtual machine that a build uses: its driver, its kernel, its resources. */
+import type { Logger } from 'pino';
+import type { JsonValue } from '../util/digest.js';
+import type { VmDriver } from '../vm/driver.js';
+import { ensureKernelBundle, type KernelBundle, openKernelBundle } from '../vm/kernel-bundle.js';
+import { openQemu } from '../vm/qemu.js';
+import { DEFAULT_CPUS, DEFAULT_MEMORY_BYTES, type MachineOptions } from './options.js';
+
+export interface Machine {
+  driver: VmDriver;
+  kernel: KernelBundle;
+  memoryBytes: number;
+  cpus: number;
+  /** What of it reaches an artifact, for the layer hash. */
+  inputs: JsonValue;
+}
+
+export interface OpenMachineOptions {
+  signal?: AbortSignal | undefined;
+  logger?: Logger | undefined;
+}
+
+/**
+ * Finds the driver and the kernel. The first time on a host this makes a kernel bundle and tries whether KVM boots.
+ * Rejects with TOOL_MISSING, NOT_FOUND, CORRUPT for a damaged bundle, IO, or the signal's reason.
+ */
+export async function openMachine(
+  { memoryBytes = DEFAULT_MEMORY_BYTES, cpus = DEFAULT_CPUS, kernelBundle }: MachineOptions = {},
+  { signal, logger }: OpenMachineOptions = {},
+): Promise<Machine> {
+  const kernel =
+    kernelBundle === undefined
+      ? await ensureKernelBundle({ signal, logger })
+      : await openKernelBundle(kernelBundle, { signal });
+  const driver = await openQemu({ kernel, signal, logger });
+  const { accelerator } = driver.acceleration;
+  return {
+    driver,
+    kernel,
+    memoryBytes,
+    cpus,
+    inputs: { kernel: kernel.digest, memoryBytes, cpus, accelerator },
+  };
+}

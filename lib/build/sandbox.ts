@@ -1,0 +1,97 @@
+/** Sandboxes: virtual machines that go on from a template's snapshot, each on an overlay of its own. */
+import path from 'node:path';
+import type { Logger } from 'pino';
+import { openBuild } from '../artifact/build.js';
+import { RootloomError } from '../errors.js';
+import { copyDeviceToFile } from '../native/device.js';
+import { createOverlay } from '../native/overlay.js';
+import { DISK_BLOCK_BYTES } from '../rootfs/disk-request.js';
+import type { Store } from '../storage/store.js';
+import { Cleaner } from '../util/cleaner.js';
+import type { Vm } from '../vm/driver.js';
+import type { ExecOptions, ExecResult, GuestAgent } from '../vm/guest-agent.js';
+import { parseMachine } from '../vm/machine.js';
+import { openQemu } from '../vm/qemu.js';
+import { Guest } from './guest.js';
+
+export interface StartSandboxOptions {
+  signal?: AbortSignal | undefined;
+  logger?: Logger | undefined;
+}
+
+/**
+ * A running sandbox. Its disk and memory are its own and are thrown away when it is closed; the template never changes.
+ * It ends with this process, however that ends.
+ */
+export class Sandbox implements AsyncDisposable {
+  constructor(
+    readonly buildId: string,
+    readonly vm: Vm,
+    private readonly agent: GuestAgent,
+    private readonly cleaner: Cleaner,
+  ) {}
+
+  /**
+   * Runs a program in the guest, as root, and waits for its end; its exit code is data, not an error. Rejects with
+   * GUEST_TIMEOUT, VM_FAILED, GUEST_FAILED when the program cannot be started, or the signal's reason.
+   */
+  exec(command: readonly [string, ...string[]], options: ExecOptions = {}): Promise<ExecResult> {
+    return this.agent.exec(command, options);
+  }
+
+  /** Ends the machine and removes everything that was its own. Idempotent. */
+  close(): Promise<void> {
+    return this.cleaner.run();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/**
+ * Resumes a sandbox from a template's snapshot: memory private and lazy, a fresh overlay over the disk, the clock set, the
+ * filesystem thawed.
+ *
+ * Rejects with NOT_FOUND for an unknown build, INVALID_ARGUMENT for a build without a snapshot, UNSUPPORTED when this host cannot go
+ * on with it, CORRUPT, TOOL_MISSING, VM_FAILED, GUEST_TIMEOUT, IO, NO_SPACE, or the signal's reason; nothing is left then.
+ */
+export async function startSandbox(
+  store: Store,
+  buildId: string,
+  options: StartSandboxOptions = {},
+): Promise<Sandbox> {
+  const { signal } = options;
+  const what = `the sandbox of ${buildId}`;
+  const cleaner = new Cleaner(what);
+  try {
+    const build = await openBuild(store, buildId, { signal });
+    const { vm: description } = build.metadata.rootloom ?? {};
+    if (description === undefined) {
+      const message = `Cannot start a sandbox from ${build.id}: it has no snapshot, a template was wanted`;
+      throw new RootloomError('INVALID_ARGUMENT', message, { buildId: build.id });
+    }
+    const machine = parseMachine(Buffer.from(JSON.stringify(description)));
+    const driver = await openQemu(options);
+    const staging = cleaner.use('the temporary folder', await store.createStaging({ signal }));
+    const memoryFile = path.join(staging.path, 'memory');
+    {
+      await using memory = await build.openMemory({ signal });
+      await copyDeviceToFile(memory, memoryFile, { signal });
+    }
+    const chain = cleaner.use('the disk', await build.openDisk({ signal }));
+    const upperPath = path.join(staging.path, 'rootfs.upper');
+    const overlay = cleaner.use(
+      'the overlay',
+      await createOverlay(chain, { upperPath, blockSize: DISK_BLOCK_BYTES, signal }),
+    );
+    const snapshot = { machine, stateFile: await build.snapfilePath(), memoryFile };
+    const guest = cleaner.use('the machine', await Guest.restore(driver, overlay, { snapshot }, options));
+    const agent = await guest.vm.agent({ signal });
+    await agent.thaw({ signal });
+    await agent.setTime(new Date(), { signal });
+    return new Sandbox(build.id, guest.vm, agent, cleaner.move(what));
+  } catch (error) {
+    return cleaner.runAfter(error);
+  }
+}
