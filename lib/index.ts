@@ -8,6 +8,7 @@ export { defaultStoreUrl } from './build/defaults.js';
 export type { BuildEvent, PhaseName, PhaseReport } from './build/events.js';
 export type { MachineOptions, TemplateOptions, TemplateSource } from './build/options.js';
 export { type ResizeRootfsOptions, type ResizeRootfsResult, resizeRootfs } from './build/resize-rootfs.js';
+export { type Sandbox, type StartSandboxOptions, startSandbox } from './build/sandbox.js';
 export { buildTemplate, type TemplateBuild, type TemplateResult } from './build/template-builder.js';
 export {
   ERROR_CODES,
@@ -53,3 +54,10 @@ export { formatByteSize, parseByteSize } from './util/byte-size.js';
 export { Cleaner, type CleanerOptions } from './util/cleaner.js';
 export { packageVersion } from './util/package-version.js';
 export type { Progress, ProgressListener } from './util/progress.js';
+export {
+  ensureKernelBundle,
+  type KernelBundle,
+  type KernelBundleOptions,
+  makeKernelBundle,
+  openKernelBundle,
+} from './vm/kernel-bundle.js';

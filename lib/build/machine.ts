@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { JsonValue } from '../util/digest.js';
 import type { VmDriver } from '../vm/driver.js';
 import { ensureKernelBundle, type KernelBundle, openKernelBundle } from '../vm/kernel-bundle.js';
-import { openQemu } from '../vm/qemu.js';
+import { openQemuDriver } from '../vm/qemu.js';
 import { DEFAULT_CPUS, DEFAULT_MEMORY_BYTES, type MachineOptions } from './options.js';
 
 export interface Machine {
@@ -32,7 +32,7 @@ export async function openMachine(
     kernelBundle === undefined
       ? await ensureKernelBundle({ signal, logger })
       : await openKernelBundle(kernelBundle, { signal });
-  const driver = await openQemu({ kernel, signal, logger });
+  const driver = await openQemuDriver({ kernel, signal, logger });
   const { accelerator } = driver.acceleration;
   return {
     driver,

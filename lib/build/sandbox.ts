@@ -1,7 +1,7 @@
 /** Sandboxes: virtual machines that go on from a template's snapshot, each on an overlay of its own. */
 import path from 'node:path';
 import type { Logger } from 'pino';
-import { openBuild } from '../artifact/build.js';
+import { type Build, openBuild } from '../artifact/build.js';
 import { RootloomError } from '../errors.js';
 import { copyDeviceToFile } from '../native/device.js';
 import { createOverlay } from '../native/overlay.js';
@@ -10,8 +10,8 @@ import type { Store } from '../storage/store.js';
 import { Cleaner } from '../util/cleaner.js';
 import type { Vm } from '../vm/driver.js';
 import type { ExecOptions, ExecResult, GuestAgent } from '../vm/guest-agent.js';
-import { parseMachine } from '../vm/machine.js';
-import { openQemu } from '../vm/qemu.js';
+import { type MachineDescription, machineDescription } from '../vm/machine.js';
+import { openQemuDriver } from '../vm/qemu.js';
 import { Guest } from './guest.js';
 
 export interface StartSandboxOptions {
@@ -66,13 +66,8 @@ export async function startSandbox(
   const cleaner = new Cleaner(what);
   try {
     const build = await openBuild(store, buildId, { signal });
-    const { vm: description } = build.metadata.rootloom ?? {};
-    if (description === undefined) {
-      const message = `Cannot start a sandbox from ${build.id}: it has no snapshot, a template was wanted`;
-      throw new RootloomError('INVALID_ARGUMENT', message, { buildId: build.id });
-    }
-    const machine = parseMachine(Buffer.from(JSON.stringify(description)));
-    const driver = await openQemu(options);
+    const machine = readMachine(build);
+    const driver = await openQemuDriver(options);
     const staging = cleaner.use('the temporary folder', await store.createStaging({ signal }));
     const memoryFile = path.join(staging.path, 'memory');
     {
@@ -94,4 +89,17 @@ export async function startSandbox(
   } catch (error) {
     return cleaner.runAfter(error);
   }
+}
+
+/** What the snapshot of a template needs to go on. */
+function readMachine({ id, metadata }: Build): MachineDescription {
+  const { vm } = metadata.rootloom ?? {};
+  if (vm === undefined) {
+    const message = `Cannot start a sandbox from ${id}: it has no snapshot, a template was wanted`;
+    throw new RootloomError('INVALID_ARGUMENT', message, { buildId: id });
+  }
+  const parsed = machineDescription.safeParse(vm);
+  if (parsed.success) return parsed.data;
+  const message = `Cannot start a sandbox from ${id}: its metadata does not describe a machine that is known`;
+  throw new RootloomError('CORRUPT', message, { buildId: id }, { cause: parsed.error });
 }
