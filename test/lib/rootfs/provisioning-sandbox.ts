@@ -32,6 +32,8 @@ for word in "$@"; do
   esac
 done
 [ -n "$take" ] || exit 0
+path=$(printf '%s\n' "$@" | sed -n 's/^Dpkg::Path=//p')
+PATH=$path update-ca-certificates
 mkdir -p /etc/chrony; echo pool example >/etc/chrony/chrony.conf
 [ ! -e /replaces-resolv-conf ] || ln -sf /run/stub /etc/resolv.conf`,
     'usr/bin/dpkg': `[ "$1" != --audit ] || exit 0\n${record}`,

@@ -66,6 +66,7 @@ describe('provision.sh on the debian family', () => {
     const units = 'ssh.service chrony.service systemd-networkd.service qemu-guest-agent.service';
     expect(calls).toContain(`systemctl --quiet enable ${units}`);
     expect(calls).toContain('passwd -l root');
+    expect(calls.filter((call) => call.startsWith('update-ca-certificates'))).toHaveLength(1);
     expect(await exists(sandbox, PAYLOAD_FOLDER)).toBe(false);
     expect(await exists(sandbox, 'usr/sbin/policy-rc.d')).toBe(false);
     expect(JSON.parse(await sandbox.read(PROVISIONED_MARKER))).toEqual({
@@ -137,6 +138,13 @@ describe('provision.sh on the debian family', () => {
     expect(masks).toHaveLength(1);
     expect(masks[0]).toContain('apt-daily.timer');
     expect(masks[0]).not.toContain('man-db.timer');
+  });
+
+  test('builds the CA bundle anew when a package asks for it, although there is one', async () => {
+    await using sandbox = await ProvisioningSandbox.create('debian', DEBIAN);
+    await sandbox.write('etc/ssl/certs/ca-certificates.crt', 'old\n', 0o644);
+    await sandbox.run();
+    expect(await sandbox.read('etc/ssl/certs/ca-certificates.crt')).toBe('bundle\n');
   });
 
   test('replaces a link by a file, and fails at a folder in the place of a file', async () => {

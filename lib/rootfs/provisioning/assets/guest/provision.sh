@@ -8,6 +8,7 @@
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
+ca_bundle_stale=$here/ca-bundle-stale
 # shellcheck source=/dev/null
 . "$here/config"
 
@@ -123,7 +124,7 @@ configure_common() {
   [ ! -e /etc/chrony/chrony.conf ] || append_line /etc/chrony/chrony.conf 'confdir /etc/chrony/conf.d'
   configure_root_login
   configure_fstab
-  if [ ! -s /etc/ssl/certs/ca-certificates.crt ]; then
+  if [ -e "$ca_bundle_stale" ] || [ ! -s /etc/ssl/certs/ca-certificates.crt ]; then
     say 'Writing the CA certificate bundle'
     update-ca-certificates >/dev/null
   fi
