@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { RootloomError } from '../errors.js';
 import { raceAbort, sleep } from '../util/abort.js';
 import { withDeadline } from './deadline.js';
-import { JsonChannel, type JsonMessage } from './json-channel.js';
+import { type EndErrorMaker, JsonChannel, type JsonMessage } from './json-channel.js';
 
 /** What is sent before the guest has an agent waits in the port, but is lost with an agent that starts and dies. */
 const SYNC_INTERVAL_MS = 2_000;
@@ -65,7 +65,7 @@ export class GuestAgent {
    *
    * @param makeEndError The error of calls once the machine is gone.
    */
-  constructor(socket: Socket, makeEndError: (operation: string) => Error) {
+  constructor(socket: Socket, makeEndError: EndErrorMaker) {
     this.#ended = new Promise((resolve) => {
       socket.once('close', () => resolve());
     });

@@ -17,11 +17,13 @@ const MAX_LINE_BYTES = 64 << 20;
 
 export type JsonMessage = Record<string, unknown>;
 
+/** Makes the error of calls on a channel whose other side has gone, when it is known how it went. */
+export type EndErrorMaker = (operation: string) => Promise<Error>;
+
 interface ChannelOptions {
   /** Gets each message that answers no pending request. */
   onMessage: (message: JsonMessage) => void;
-  /** Makes the error of calls on a channel whose other side has gone. */
-  makeEndError: (operation: string) => Error;
+  makeEndError: EndErrorMaker;
 }
 
 export interface RequestOptions {
@@ -63,7 +65,7 @@ export class JsonChannel {
     { signal, delimited = false, repeatMs }: RequestOptions = {},
   ): Promise<JsonMessage> {
     signal?.throwIfAborted();
-    if (this.#hasEnded) throw this.options.makeEndError(operation);
+    if (this.#hasEnded) throw await this.options.makeEndError(operation);
     const id = `${this.#name}/${this.#nextId++}`;
     const send = () => this.send({ ...message, id }, delimited);
     const answer = new Promise<JsonMessage>((resolve, reject) => {
@@ -109,7 +111,9 @@ export class JsonChannel {
   #end(): void {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
-    for (const { reject, operation } of this.#pending.values()) reject(this.options.makeEndError(operation));
+    for (const { reject, operation } of this.#pending.values()) {
+      void this.options.makeEndError(operation).then(reject);
+    }
     this.#pending.clear();
   }
 }

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { RootloomError } from '../errors.js';
 import { raceAbort } from '../util/abort.js';
 import { withDeadline } from './deadline.js';
-import { JsonChannel, type JsonMessage } from './json-channel.js';
+import { type EndErrorMaker, JsonChannel, type JsonMessage } from './json-channel.js';
 
 /** A command that hangs QEMU's main loop for that long will not come back. */
 const COMMAND_TIMEOUT_MS = 60_000;
@@ -34,7 +34,13 @@ export class QmpClient {
   readonly #channel: JsonChannel;
   #greet: (greeting: JsonMessage) => void = () => {};
 
-  private constructor(socket: Socket, makeEndError: (operation: string) => Error) {
+  /** Resolves when QEMU has hung up and all events have been delivered. */
+  readonly ended: Promise<void>;
+
+  private constructor(socket: Socket, makeEndError: EndErrorMaker) {
+    this.ended = new Promise((resolve) => {
+      socket.once('close', () => resolve());
+    });
     this.#channel = new JsonChannel(socket, {
       onMessage: (message) => this.#receive(message),
       makeEndError,
@@ -49,14 +55,14 @@ export class QmpClient {
    */
   static async open(
     socket: Socket,
-    makeEndError: (operation: string) => Error,
+    makeEndError: EndErrorMaker,
     options: QmpOptions = {},
   ): Promise<{ client: QmpClient; version: QemuVersion }> {
     const client = new QmpClient(socket, makeEndError);
     try {
       const greeting = new Promise<JsonMessage>((resolve, reject) => {
         client.#greet = resolve;
-        socket.once('close', () => reject(makeEndError('read the greeting of QEMU')));
+        socket.once('close', () => void makeEndError('read the greeting of QEMU').then(reject));
       });
       const version = await answered('read the greeting of QEMU', options, (signal) =>
         raceAbort(greeting, signal),

@@ -9,8 +9,7 @@
 //   3. The keeper is killed: the kernel kills the command (PR_SET_PDEATHSIG), and the owner, which sees its child
 //      end, removes the run directory.
 //
-// If owner and keeper are both killed, the run directory stays until the next owner sweeps: it carries the
-// owner's identity for that.
+// If owner and keeper are both killed, the run directory stays until the next owner sweeps up after dead ones.
 #pragma once
 
 #include <string>

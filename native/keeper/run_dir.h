@@ -7,8 +7,8 @@
 
 namespace rootloom {
 
-// The file that makes a folder a run directory. lib/vm/run-dir.ts writes it, with the owner's identity inside.
-inline constexpr char kRunDirMarker[] = "rootloom-owner.json";
+// The file that makes a folder a run directory. lib/vm/run-dir.ts makes it.
+inline constexpr char kRunDirMarker[] = "rootloom-run-dir";
 
 // Succeeds when path is a folder (not a link to one) that carries the marker as a regular file.
 Status CheckRunDir(const std::string& path);
