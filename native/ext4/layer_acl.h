@@ -10,9 +10,8 @@
 
 namespace rootloom {
 
-// Adds the ACLs of entry to attributes, unless they are there already. An access ACL that says no more than the mode is
-// left out, as Linux does. Fails with kUnsupported for an entry that names a user or group without its number: the
-// names of the image are not those of the archive's maker.
+// Adds the ACLs of entry to attributes, unless they are there already. Fails with kUnsupported for an entry that names
+// a user or group without its number: the names of the image are not those of the archive's maker.
 Status AppendAcls(archive_entry* entry, std::vector<Xattr>& attributes);
 
 }  // namespace rootloom

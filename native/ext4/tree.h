@@ -49,9 +49,9 @@ struct NewFile {
 // Thread-safe: calls run one after the other; one that waits for its turn can be cancelled.
 //
 // A call that fails leaves the tree as it was, with two exceptions. A recursive removal that fails or is cancelled has
-// removed a part. And after a change that failed with kIo or kCorrupt, or an ApplyLayer that failed or was cancelled once
-// it had reached an entry, the content of the image is no longer known: every later change fails with that failure, and
-// Close writes nothing.
+// removed a part. And after a change that failed with kIo or kCorrupt, or an ApplyLayer that failed or was cancelled
+// once it had reached an entry, the content of the image is no longer known: every later change fails with that
+// failure, and Close writes nothing.
 class Ext4Tree {
  public:
   // Fails with kUnsupported when the journal must be replayed first, and, with writable, when the filesystem has

@@ -240,6 +240,7 @@ Status TreeEditor::Move(const Place& from, ext2_ino_t new_parent, const std::str
 }
 
 Status TreeEditor::Change(ext2_ino_t number, const AttributeChange& change) {
+  if (change.permissions.has_value()) ROOTLOOM_RETURN_IF_ERROR(store_.xattrs.AdaptAcl(number, *change.permissions));
   ROOTLOOM_ASSIGN_OR_RETURN(Inode inode, store_.inodes.Load(number));
   if (change.permissions.has_value()) inode.SetPermissions(*change.permissions);
   inode.SetOwner(change.uid.value_or(inode.uid()), change.gid.value_or(inode.gid()));

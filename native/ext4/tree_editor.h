@@ -60,6 +60,7 @@ class TreeEditor {
   // Whether directory is ancestor or lies below it.
   Result<bool> IsBelow(ext2_ino_t directory, ext2_ino_t ancestor);
 
+  // A changed mode changes the access ACL with it.
   Status Change(ext2_ino_t number, const AttributeChange& change);
   // Sets the times of change and modification of a directory to now.
   Status Touch(ext2_ino_t directory);

@@ -27,6 +27,8 @@ class XattrHandle {
   Status Open(ext2_ino_t number) {
     ROOTLOOM_RETURN_IF_ERROR(
         filesystem_.Check(ext2fs_xattrs_open(filesystem_.raw(), number, &handle_), "read the attributes of"));
+    unsigned raw = XATTR_HANDLE_FLAG_RAW;
+    ROOTLOOM_RETURN_IF_ERROR(filesystem_.Check(ext2fs_xattrs_flags(handle_, &raw, nullptr), "read the attributes of"));
     return filesystem_.Check(ext2fs_xattrs_read(handle_), "read the attributes of");
   }
 
@@ -80,6 +82,10 @@ Result<std::vector<Xattr>> XattrStore::List(ext2_ino_t number) {
   for (const std::string& name : names) {
     if (name == kInlineData) continue;
     ROOTLOOM_ASSIGN_OR_RETURN(std::string value, handle.Value(name));
+    if (IsAcl(name)) {
+      ROOTLOOM_ASSIGN_OR_RETURN(const Acl acl, Acl::FromDiskForm(value));
+      value = acl.ToLinuxForm();
+    }
     attributes.push_back({name, std::move(value)});
   }
   return attributes;
@@ -95,25 +101,55 @@ Status XattrStore::Set(ext2_ino_t number, const Xattr& attribute) {
                    .path = attribute.name,
                    .error_number = EOPNOTSUPP};
   }
+  if (!IsAcl(attribute.name)) return SetRaw(number, attribute.name, attribute.value);
+  ROOTLOOM_ASSIGN_OR_RETURN(const Acl acl, Acl::FromLinuxForm(attribute.value));
+  if (attribute.name == kAccessAcl) return SetAccessAcl(number, acl);
+  return SetRaw(number, attribute.name, acl.ToDiskForm());
+}
+
+Status XattrStore::SetRaw(ext2_ino_t number, const std::string& name, const std::string& value) {
   XattrHandle handle(filesystem_);
   ROOTLOOM_RETURN_IF_ERROR(handle.Open(number));
-  const errcode_t code =
-      ext2fs_xattr_set(handle.get(), attribute.name.c_str(), attribute.value.data(), attribute.value.size());
+  const errcode_t code = ext2fs_xattr_set(handle.get(), name.c_str(), value.data(), value.size());
   if (code == EXT2_ET_EA_NO_SPACE) {
     return Failure{.kind = StatusKind::kUnsupported,
                    .operation = "set the attribute",
                    .detail = "the file's attributes would need more room than its inode and one block",
-                   .path = attribute.name,
+                   .path = name,
                    .error_number = E2BIG};
   }
-  if (IsAcl(attribute.name) && (code == EINVAL || code == ENOMEM)) {
-    return Failure{.kind = StatusKind::kInvalidArgument,
-                   .operation = "set the attribute",
-                   .detail = "its value is not a POSIX ACL in Linux' form",
-                   .path = attribute.name,
-                   .error_number = EINVAL};
+  return filesystem_.Check(code, "set the attribute", name);
+}
+
+Result<std::optional<Acl>> XattrStore::AccessAcl(ext2_ino_t number) {
+  XattrHandle handle(filesystem_);
+  ROOTLOOM_RETURN_IF_ERROR(handle.Open(number));
+  const Result<std::string> value = handle.Value(std::string(kAccessAcl));
+  if (!value.ok()) {
+    if (value.status().failure().kind == StatusKind::kNotFound) return std::optional<Acl>();
+    return value.status();
   }
-  return filesystem_.Check(code, "set the attribute", attribute.name);
+  ROOTLOOM_ASSIGN_OR_RETURN(Acl acl, Acl::FromDiskForm(*value));
+  return std::optional(std::move(acl));
+}
+
+Status XattrStore::SetAccessAcl(ext2_ino_t number, const Acl& acl) {
+  if (!acl.IsMinimal()) {
+    ROOTLOOM_RETURN_IF_ERROR(SetRaw(number, std::string(kAccessAcl), acl.ToDiskForm()));
+  } else {
+    ROOTLOOM_ASSIGN_OR_RETURN(const std::optional<Acl> before, AccessAcl(number));
+    if (before.has_value()) ROOTLOOM_RETURN_IF_ERROR(Remove(number, kAccessAcl));
+  }
+  ROOTLOOM_ASSIGN_OR_RETURN(Inode inode, inodes_.Load(number));
+  inode.SetPermissions((inode.raw.i_mode & ~0777u) | acl.Permissions());
+  return inodes_.Save(inode);
+}
+
+Status XattrStore::AdaptAcl(ext2_ino_t number, uint32_t permissions) {
+  ROOTLOOM_ASSIGN_OR_RETURN(std::optional<Acl> acl, AccessAcl(number));
+  if (!acl.has_value()) return Status::Ok();
+  acl->SetPermissions(permissions);
+  return SetRaw(number, std::string(kAccessAcl), acl->ToDiskForm());
 }
 
 Status XattrStore::Remove(ext2_ino_t number, std::string_view name) {

@@ -52,12 +52,13 @@ struct rootloom_engine_run {
   char now[24];                        /* seconds since 1970, in decimal */
   int keep_journal;                    /* give up, with exit code 4, rather than throw the journal away */
 
-  /* The rest belongs to shim.c. */
+  /* The rest belongs to shim.c and resize_shim.c. */
+  void (*before_free)(struct rootloom_engine_run* run, void* memory);
   FILE* output;
   jmp_buf exit_point;
   int exit_code;
   int next_option;
-  ext2_filsys filesystem;   /* opened by e2fsck and not yet closed */
+  ext2_filsys filesystem;   /* opened by e2fsck, or given to resize2fs, and not yet freed */
   ext2_inode_scan inode_scan; /* opened by e2fsck and not yet closed */
   int context_exists;       /* e2fsck's context is allocated and not yet freed */
   int problem_open;         /* between the start of a problem and its answer */
@@ -76,6 +77,10 @@ errcode_t rootloom_run_resize(struct rootloom_engine_run* run, ext2_filsys fs, b
 
 /* resize2fs' estimate of the smallest size, in blocks. It may be too small; resize.cc proves it. */
 blk64_t rootloom_minimum_estimate(ext2_filsys fs);
+
+/* Makes run the calling thread's run, and opens its output; false when there is no memory. Each is left again. */
+int rootloom_engine_enter(struct rootloom_engine_run* run);
+void rootloom_engine_leave(struct rootloom_engine_run* run);
 
 /* The I/O manager that e2fsck uses for everything that it opens. Set by engine.cc before the first run. */
 extern io_manager rootloom_engine_io_manager;

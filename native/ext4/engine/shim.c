@@ -20,10 +20,6 @@ extern char rootloom_e2fsck_state_begin[];
 extern char rootloom_e2fsck_state_end[];
 int rootloom_e2fsck_main(int argc, char** argv);
 int fix_problem(e2fsck_t ctx, problem_t code, struct problem_context* pctx);
-errcode_t resize_fs(ext2_filsys fs, blk64_t* new_size, int flags,
-                    errcode_t (*progress)(void* rfs, int pass, unsigned long current, unsigned long total));
-blk64_t calculate_minimum_resize_size(ext2_filsys fs, int flags);
-
 io_manager rootloom_engine_io_manager;
 char* rootloom_engine_optarg;
 int rootloom_engine_optind;
@@ -38,9 +34,18 @@ static ssize_t write_output(void* cookie, const char* text, size_t length) {
   return (ssize_t)length;
 }
 
-static FILE* open_output(struct rootloom_engine_run* run) {
+int rootloom_engine_enter(struct rootloom_engine_run* run) {
   cookie_io_functions_t functions = {.write = write_output};
-  return fopencookie(run, "w", functions);
+  run->output = fopencookie(run, "w", functions);
+  if (run->output == NULL) return 0;
+  current_run = run;
+  return 1;
+}
+
+void rootloom_engine_leave(struct rootloom_engine_run* run) {
+  current_run = NULL;
+  fclose(run->output);
+  run->output = NULL;
 }
 
 FILE* rootloom_engine_output(void) { return current_run->output; }
@@ -109,6 +114,7 @@ void* rootloom_engine_allocate_memory(e2fsck_t ctx, unsigned long size, const ch
 
 void rootloom_engine_free(void* memory) {
   if (current_run != NULL) current_run->events.on_free(current_run->events.owner, memory);
+  if (current_run != NULL && current_run->before_free != NULL) current_run->before_free(current_run, memory);
   free(memory);
 }
 
@@ -158,45 +164,12 @@ static void reset_state(void) {
 
 int rootloom_run_e2fsck(struct rootloom_engine_run* run) {
   char* arguments[] = {(char*)"e2fsck", (char*)run->device_name, NULL};
-  run->output = open_output(run);
-  if (run->output == NULL) return FSCK_ERROR;
-  current_run = run;
+  if (!rootloom_engine_enter(run)) return FSCK_ERROR;
   reset_state();
   if (setjmp(run->exit_point) == 0) run->exit_code = rootloom_e2fsck_main(2, arguments);
   release(run);
-  current_run = NULL;
-  fclose(run->output);
-  run->output = NULL;
+  rootloom_engine_leave(run);
   return run->exit_code;
-}
-
-static errcode_t report_resize_progress(void* rfs, int pass, unsigned long current, unsigned long total) {
-  (void)rfs;
-  struct rootloom_engine_run* run = current_run;
-  if (run->events.must_stop(run->events.owner)) return EXT2_ET_CANCEL_REQUESTED;
-  run->events.on_progress(run->events.owner, pass, current, total);
-  return 0;
-}
-
-errcode_t rootloom_run_resize(struct rootloom_engine_run* run, ext2_filsys fs, blk64_t* size_blocks) {
-  run->output = open_output(run);
-  if (run->output == NULL) return EXT2_ET_NO_MEMORY;
-  current_run = run;
-  volatile errcode_t code = EXT2_ET_FILESYSTEM_CORRUPTED;
-  if (setjmp(run->exit_point) == 0) code = resize_fs(fs, size_blocks, 0, report_resize_progress);
-  current_run = NULL;
-  fclose(run->output);
-  run->output = NULL;
-  return code;
-}
-
-blk64_t rootloom_minimum_estimate(ext2_filsys fs) { return calculate_minimum_resize_size(fs, 0); }
-
-void rootloom_resize_init_track(void* track, const char* what, io_channel channel) {
-  (void)track, (void)what, (void)channel;
-}
-void rootloom_resize_print_track(void* rfs, void* track, io_channel channel) {
-  (void)rfs, (void)track, (void)channel;
 }
 
 /* ---- e2fsck's problems and progress ---- */
