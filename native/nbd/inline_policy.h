@@ -2,8 +2,9 @@
 //
 // A device that answers out of memory takes a microsecond, and handing such an operation to another thread costs
 // several times that. A device that fetches from a disk or a store must not hold up the requests behind. What a device
-// is going to do cannot be asked, but it shows: after one slow operation the next ones go to the workers, until a row
-// of them was quick again. So a device with a slow answer now and then blocks its connection for one of them at most.
+// is going to do cannot be asked, but it shows: after two slow operations in short succession the next ones go to the
+// workers, until a row of them was quick again. (A single slow one may be just a thread that was not given the
+// processor.) So a device with slow answers blocks its connection for two of them.
 #pragma once
 
 #include <atomic>
@@ -29,23 +30,28 @@ class InlinePolicy {
     return IsShort(request) && probation_.load(std::memory_order_relaxed) == 0;
   }
 
-  // Takes note of how long a short request took. Any thread.
+  // Takes note of how long a short request took. Any thread. Threads that do this at once may count one step instead of
+  // two, which does no harm.
   void Record(Clock::duration duration) {
     const uint32_t left = probation_.load(std::memory_order_relaxed);
-    if (duration >= kSlow) {
-      probation_.store(kProbation, std::memory_order_relaxed);
-    } else if (left > 0) {
-      // Threads that do this at once may count one step instead of two, which does no harm.
-      probation_.store(left - 1, std::memory_order_relaxed);
+    const uint32_t row = quick_row_.load(std::memory_order_relaxed);
+    if (duration < kSlow) {
+      if (left > 0) probation_.store(left - 1, std::memory_order_relaxed);
+      if (row < kShortSuccession) quick_row_.store(row + 1, std::memory_order_relaxed);
+      return;
     }
+    if (left > 0 || row < kShortSuccession) probation_.store(kProbation, std::memory_order_relaxed);
+    quick_row_.store(0, std::memory_order_relaxed);
   }
 
  private:
   static constexpr uint32_t kMaxInlineBytes = 64 << 10;
   static constexpr Clock::duration kSlow = std::chrono::microseconds(50);
-  static constexpr uint32_t kProbation = 256;  // quick operations in a row, before the next may run inline
+  static constexpr uint32_t kShortSuccession = 64;  // fewer quick operations than this between two slow ones
+  static constexpr uint32_t kProbation = 256;       // quick operations in a row, before the next may run inline
 
-  std::atomic<uint32_t> probation_{0};
+  std::atomic<uint32_t> probation_{0};                 // how many of those are missing; 0: run inline
+  std::atomic<uint32_t> quick_row_{kShortSuccession};  // quick operations since the last slow one, to that limit
 };
 
 }  // namespace rootloom::nbd

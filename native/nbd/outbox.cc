@@ -13,8 +13,8 @@ namespace {
 constexpr size_t kMaxRequests = 256;
 // Room for one request of the largest size while another is being answered.
 constexpr uint64_t kMaxBytes = 2 * uint64_t{kMaxPayloadBytes};
-// Larger buffers are given back to the allocator at once.
-constexpr size_t kKeptBufferBytes = (64 << 10) + 64;
+// What the buffers of all requests may hold on to between uses; beyond it they are given back to the allocator.
+constexpr size_t kMaxKeptBytes = 16 << 20;
 constexpr size_t kMaxPieces = 128;  // of one sendmsg
 
 }  // namespace
@@ -141,7 +141,10 @@ void Outbox::DropUnsent() {
 void Outbox::Release(Request* request) {
   --under_way_;
   under_way_bytes_ -= request->cost_bytes;
-  if (request->buffer.capacity() > kKeptBufferBytes) request->buffer.Free();
+  kept_bytes_ -= request->kept_bytes;
+  if (kept_bytes_ + request->buffer.capacity() > kMaxKeptBytes) request->buffer.Free();
+  request->kept_bytes = request->buffer.capacity();
+  kept_bytes_ += request->kept_bytes;
   free_.Push(request);
 }
 

@@ -75,7 +75,8 @@ class Outbox {
   RequestFifo free_;
   size_t under_way_ = 0;
   uint64_t under_way_bytes_ = 0;
-  bool sending_ = false;  // a thread is in Send, with or without the lock
+  size_t kept_bytes_ = 0;  // of all requests
+  bool sending_ = false;   // a thread is in Send, with or without the lock
   bool blocked_ = false;
   bool broken_ = false;
   Waiting waiting_ = Waiting::kNo;

@@ -48,6 +48,7 @@ struct Request final : Task {
   std::array<std::byte, 64> short_reply;
 
   uint64_t cost_bytes = 0;           // what it counts for in the limit of bytes under way
+  size_t kept_bytes = 0;             // the capacity of buffer when the request was last released
   Connection* connection = nullptr;  // runs it when it is submitted as a task
   Request* next = nullptr;
 
