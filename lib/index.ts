@@ -5,6 +5,7 @@ export { type BuildSummary, listBuilds, measureChain } from './artifact/inventor
 export type { BuildDescription, BuildMetadata, RootloomMetadata } from './artifact/metadata.js';
 export { dependents, removeBuild } from './artifact/remove.js';
 export { defaultStoreUrl } from './build/defaults.js';
+export { type ExamineMachineOptions, examineMachine, type MachineFinding } from './build/doctor.js';
 export type { BuildEvent, PhaseName, PhaseReport } from './build/events.js';
 export type { MachineOptions, TemplateOptions, TemplateSource } from './build/options.js';
 export { type ResizeRootfsOptions, type ResizeRootfsResult, resizeRootfs } from './build/resize-rootfs.js';
@@ -38,22 +39,28 @@ export { type Export, type ServeOptions, serve } from './native/export.js';
 export { type Ext4Stats, ext4, type FsckReport } from './native/ext4.js';
 export { type Ext4Tree, openTree } from './native/ext4-tree.js';
 export { compareTrees, type TreeDifference } from './native/ext4-tree-compare.js';
-export type { FileDigest, FileStat, FileType, WalkedFile } from './native/ext4-tree-types.js';
+export type { FileDigest, FileStat, FileType, WalkedFile, Xattr } from './native/ext4-tree-types.js';
 export { createOverlay, type OverlayDevice } from './native/overlay.js';
 export { type Image, type ImageOptions, openImage } from './oci/image.js';
-export { copyOutTree } from './rootfs/copy-out.js';
-export type { DiskRequest } from './rootfs/disk-request.js';
+export { parsePlatform } from './oci/platform.js';
+export { parseImageReference } from './oci/reference.js';
+export { type CopyOutReport, copyOutTree } from './rootfs/copy-out.js';
+export { type DiskRequest, validateDiskRequest } from './rootfs/disk-request.js';
 export { type BuildInspection, inspectBuild } from './rootfs/inspect.js';
 export type { ProvisioningOptions } from './rootfs/provisioning/files.js';
+export { resolveOptions as resolveProvisioningOptions } from './rootfs/provisioning/options.js';
 export { type ResizeReport, resizeDisk } from './rootfs/resize.js';
 export { type OpenRootfsOptions, openRootfs, type Rootfs } from './rootfs/rootfs.js';
 export type { CheckPolicy } from './rootfs/soundness.js';
+export { parseBuildId } from './storage/keys.js';
 export { openStore } from './storage/open-store.js';
+export { parseStorageUrl } from './storage/storage-url.js';
 export type { Store } from './storage/store.js';
 export { formatByteSize, parseByteSize } from './util/byte-size.js';
 export { Cleaner, type CleanerOptions } from './util/cleaner.js';
 export { packageVersion } from './util/package-version.js';
 export type { Progress, ProgressListener } from './util/progress.js';
+export type { ExecOptions, ExecResult } from './vm/guest-agent.js';
 export {
   ensureKernelBundle,
   type KernelBundle,

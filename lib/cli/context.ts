@@ -1,6 +1,14 @@
 /** What every command shares: the store, the form of the answer, cancellation. */
 import type { Command } from 'commander';
-import { defaultStoreUrl, openStore, type Store } from '../index.js';
+import {
+  defaultStoreUrl,
+  type Ext4Tree,
+  openRootfs,
+  openStore,
+  parseStorageUrl,
+  type Store,
+} from '../index.js';
+import { checkUsage } from './arguments.js';
 
 export interface GlobalOptions {
   store?: string;
@@ -8,6 +16,7 @@ export interface GlobalOptions {
 }
 
 export interface CommandContext {
+  /** Ends the command: it releases what it holds, and rejects with the reason. */
   signal: AbortSignal;
 }
 
@@ -16,9 +25,15 @@ export function withGlobalOptions(command: Command): Command {
   return command
     .option(
       '--store <url>',
-      'folder or file: URL of the store (default: $ROOTLOOM_STORE, or the user data folder)',
+      'folder or file: URL of the store (default: $ROOTLOOM_STORE, or ~/.local/share/rootloom)',
     )
     .option('--json', 'answer with JSON on standard output, and errors as JSON on standard error');
+}
+
+/** Where the store is that the options name. */
+export function storeUrl({ store = defaultStoreUrl() }: GlobalOptions): string {
+  checkUsage(() => parseStorageUrl(store));
+  return store;
 }
 
 /** Opens the store that the options name, for the time of `body`. */
@@ -27,14 +42,21 @@ export async function withStore<Value>(
   { signal }: CommandContext,
   body: (store: Store) => Promise<Value>,
 ): Promise<Value> {
-  await using store = await openStore(options.store ?? defaultStoreUrl(), { signal });
+  await using store = await openStore(storeUrl(options), { signal });
   return await body(store);
 }
 
-/** `ID:PATH`, as the file commands take it. */
-export function parseImagePath(text: string): { id: string; path: string } {
-  const colon = text.indexOf(':');
-  if (colon <= 0)
-    throw new TypeError(`Cannot use ${text}: wanted ID:PATH, with a build's UUID before the colon`);
-  return { id: text.slice(0, colon), path: text.slice(colon + 1) || '/' };
+/** Opens the files of a build's disk, for the time of `body`. */
+export async function withTree<Value>(
+  options: GlobalOptions,
+  context: CommandContext,
+  buildId: string,
+  body: (tree: Ext4Tree) => Promise<Value>,
+): Promise<Value> {
+  const { signal } = context;
+  return withStore(options, context, async (store) => {
+    await using rootfs = await openRootfs(store, buildId, { signal });
+    await using tree = await rootfs.openTree({ signal });
+    return await body(tree);
+  });
 }

@@ -1,63 +1,81 @@
 /** Turns whatever a command threw into a message on standard error and an exit code. */
 import { CommanderError } from 'commander';
-import { isRootloomError, type RootloomError } from '../index.js';
-import { EXIT_CODES } from './output.js';
+import { type ErrorContext, formatByteSize, isRootloomError, type RootloomErrorCode } from '../index.js';
+import { UsageError } from './arguments.js';
+import { InterruptedError } from './interruption.js';
+import { OutputClosedError, toJson } from './output.js';
 
-/** The reason that an interrupted command's signal carries. */
-export class InterruptedError extends Error {
-  override readonly name = 'InterruptedError';
-  constructor(readonly signalName: 'SIGINT' | 'SIGTERM') {
-    super(`Interrupted by ${signalName}`);
-  }
+/** 0 success; 1 the operation failed, or its answer is no; 2 wrong usage. Interrupted commands end as shells expect. */
+export const EXIT_CODES = { success: 0, failure: 1, usage: 2 } as const;
+
+/** What is wrong, as `--json` prints it. */
+interface FailureReport {
+  code: RootloomErrorCode | 'USAGE' | 'INTERRUPTED' | 'UNEXPECTED';
+  message: string;
+  context?: Omit<ErrorContext, 'errors'>;
+  /** The messages of the errors beneath. */
+  causes?: string[];
+  /** Of an unexpected error: where in the program it was thrown. */
+  stack?: string;
 }
 
-interface FailureReport {
-  error: { code: string; message: string; context?: object; causes?: string[] };
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function causesOf(error: Error): string[] {
   const causes: string[] = [];
-  for (let cause = error.cause; cause instanceof Error; cause = cause.cause) causes.push(cause.message);
+  for (let { cause } = error; cause !== undefined; cause = cause instanceof Error ? cause.cause : undefined) {
+    causes.push(messageOf(cause));
+  }
   return causes;
 }
 
 function describe(error: unknown): FailureReport {
   if (isRootloomError(error)) {
-    const { errors, ...context } = error.context;
-    const causes = [
-      ...causesOf(error),
-      ...(errors ?? []).map((item) => (item instanceof Error ? item.message : `${item}`)),
-    ];
+    const { errors = [], ...context } = error.context;
+    const causes = [...errors.map(messageOf), ...causesOf(error)];
+    return { code: error.code, message: error.message, context, ...(causes.length > 0 && { causes }) };
+  }
+  if (error instanceof InterruptedError) return { code: 'INTERRUPTED', message: error.message };
+  if (error instanceof UsageError) return { code: 'USAGE', message: error.message };
+  if (error instanceof CommanderError) {
+    // Help that nobody asked for is commander's answer to a missing command.
+    const isHelp = error.code === 'commander.help';
     return {
-      error: { code: error.code, message: error.message, context, ...(causes.length > 0 ? { causes } : {}) },
+      code: 'USAGE',
+      message: isHelp ? 'A command is missing' : error.message.replace(/^error: /, ''),
     };
   }
-  if (error instanceof InterruptedError) return { error: { code: 'INTERRUPTED', message: error.message } };
-  if (error instanceof TypeError || error instanceof RangeError)
-    return { error: { code: 'USAGE', message: error.message } };
-  return {
-    error: {
-      code: 'UNEXPECTED',
-      message: error instanceof Error ? (error.stack ?? error.message) : String(error),
-    },
-  };
+  const stack = error instanceof Error ? error.stack : undefined;
+  return { code: 'UNEXPECTED', message: messageOf(error), ...(stack !== undefined && { stack }) };
 }
 
-function printForPeople(report: FailureReport, error: unknown): void {
-  process.stderr.write(`rootloom: ${report.error.message}\n`);
-  for (const cause of report.error.causes ?? []) process.stderr.write(`  because: ${cause}\n`);
-  const tail = (error as RootloomError | undefined)?.context?.logTail ?? [];
-  if (tail.length > 0) process.stderr.write(`  last lines:\n${tail.map((line) => `    ${line}\n`).join('')}`);
-}
-
-/** Reports the failure; resolves to the exit code. Commander has printed its own usage errors already. */
-export function reportFailure(error: unknown, json: boolean): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_CODES.success : EXIT_CODES.usage;
-  const report = describe(error);
-  if (json) process.stderr.write(`${JSON.stringify(report)}\n`);
-  else printForPeople(report, error);
-  if (error instanceof InterruptedError) {
-    return error.signalName === 'SIGINT' ? EXIT_CODES.interrupted : EXIT_CODES.terminated;
+function formatForPeople({ code, message, context, causes = [], stack }: FailureReport): string {
+  const lines = [`rootloom: ${message}`];
+  if (code === 'USAGE') lines.push('(rootloom help COMMAND shows what a command takes)');
+  // What the system said is a part of the message that was made from it.
+  lines.push(...causes.filter((cause) => !/^E[A-Z0-9]+: /.test(cause)).map((cause) => `  because: ${cause}`));
+  if (context?.minimum !== undefined) {
+    lines.push(`  the minimum is ${context.minimum} bytes (${formatByteSize(context.minimum)})`);
   }
-  return report.error.code === 'USAGE' ? EXIT_CODES.usage : EXIT_CODES.failure;
+  const { logTail = [] } = context ?? {};
+  if (logTail.length > 0) lines.push('  its last lines:', ...logTail.map((line) => `    ${line}`));
+  if (stack !== undefined) lines.push('  this is a bug in rootloom:', stack);
+  return lines.join('\n');
+}
+
+function exitCodeOf(error: unknown, { code }: FailureReport): number {
+  if (error instanceof InterruptedError) return error.exitCode;
+  return code === 'USAGE' ? EXIT_CODES.usage : EXIT_CODES.failure;
+}
+
+/** Reports the failure, and gives the exit code. */
+export function reportFailure(error: unknown, json: boolean): number {
+  // Help or the version were asked for, and were printed.
+  if (error instanceof CommanderError && error.exitCode === 0) return EXIT_CODES.success;
+  if (error instanceof OutputClosedError) return EXIT_CODES.success;
+  const report = describe(error);
+  process.stderr.write(`${json ? toJson({ error: report }) : formatForPeople(report)}\n`);
+  return exitCodeOf(error, report);
 }

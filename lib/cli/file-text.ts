@@ -1,5 +1,4 @@
 /** Files of an image as text, the way `ls -l` shows them. */
-
 import type { FileStat, FileType } from '../index.js';
 
 const TYPE_LETTERS: Record<FileType, string> = {
@@ -26,7 +25,7 @@ export function formatMode({ type, mode }: Pick<FileStat, 'type' | 'mode'>): str
   return `${TYPE_LETTERS[type]}${owner}${group}${others}`;
 }
 
-export function ownerText({ uid, gid }: Pick<FileStat, 'uid' | 'gid'>): string {
+export function formatOwner({ uid, gid }: Pick<FileStat, 'uid' | 'gid'>): string {
   return `${uid}:${gid}`;
 }
 
@@ -38,8 +37,12 @@ export function formatTime(nanoseconds: bigint): string {
   return date.replace('.000Z', `.${rest.toString().padStart(9, '0')}Z`);
 }
 
-/** A name that cannot disturb a terminal: control characters are shown as escapes. */
+/** A name that cannot disturb a terminal: when it has control characters it is shown with escapes, in quotes. */
 export function formatName(name: string): string {
-  const isPlain = [...name].every((character) => character >= ' ' && character !== '\x7f');
-  return isPlain ? name : JSON.stringify(name);
+  return /\p{Cc}/u.test(name) ? JSON.stringify(name).replace(/[\x7f-\x9f]/g, escapeCharacter) : name;
+}
+
+/** The control characters that JSON leaves as they are. */
+function escapeCharacter(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
 }

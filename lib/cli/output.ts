@@ -1,29 +1,58 @@
 /** How commands answer: tables and sentences for people, one JSON value with `--json`. */
 import Table from 'cli-table3';
+import { RootloomError } from '../index.js';
 
-/** 0 success; 1 the operation failed; 2 wrong usage; 130 and 143 ended by SIGINT and SIGTERM. */
-export const EXIT_CODES = { success: 0, failure: 1, usage: 2, interrupted: 130, terminated: 143 } as const;
+/** The reader of standard output has gone, as `head` does: nothing is wrong, and there is nothing left to do. */
+export class OutputClosedError extends Error {
+  override readonly name = 'OutputClosedError';
+}
 
-/** JSON has no form for the nanoseconds of files: they become text. */
-function toJson(value: unknown): string {
-  return JSON.stringify(value, (_, item) => (typeof item === 'bigint' ? item.toString() : item));
+/** Writes to standard output. Rejects with OutputClosedError when nobody reads it any more, and IO when it cannot take more. */
+export function writeOutput(data: string | Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    process.stdout.write(data, (error) => {
+      if (error === null || error === undefined) resolve();
+      else reject(toOutputError(error));
+    });
+  });
+}
+
+function toOutputError(cause: NodeJS.ErrnoException): Error {
+  if (cause.code === 'EPIPE') return new OutputClosedError('Standard output was closed', { cause });
+  const message = `Cannot write to standard output: ${cause.message}`;
+  return new RootloomError(cause.code === 'ENOSPC' ? 'NO_SPACE' : 'IO', message, {}, { cause });
+}
+
+/** JSON has no form for the nanoseconds of files nor for bytes: they become decimal and base64 text. */
+export function toJson(value: unknown): string {
+  return JSON.stringify(value, function (this: Record<string, unknown>, key, item: unknown) {
+    const original = this[key]; // A Buffer, which `item` is not any more.
+    if (original instanceof Uint8Array) return Buffer.from(original).toString('base64');
+    return typeof item === 'bigint' ? item.toString() : item;
+  });
 }
 
 /** Writes a value as one line of JSON, or as `text` makes it for people. */
-export function printResult<Value>(value: Value, json: boolean, text: (value: Value) => string): void {
-  process.stdout.write(`${json ? toJson(value) : text(value)}\n`);
+export function printResult<Value>(
+  value: Value,
+  json: boolean,
+  text: (value: Value) => string,
+): Promise<void> {
+  return writeOutput(`${json ? toJson(value) : text(value)}\n`);
 }
+
+const NO_LINES = Object.fromEntries(
+  [
+    ...['top', 'top-mid', 'top-left', 'top-right', 'bottom', 'bottom-mid', 'bottom-left', 'bottom-right'],
+    ...['left', 'left-mid', 'mid', 'mid-mid', 'right', 'right-mid'],
+  ].map((name) => [name, '']),
+);
 
 /** A table without lines: it reads well on a terminal and cuts well in a pipe. */
 export function formatTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const none = { top: '', 'top-mid': '', 'top-left': '', 'top-right': '' };
   const table = new Table({
     head: [...head],
-    chars: {
-      ...none,
-      ...{ bottom: '', 'bottom-mid': '', 'bottom-left': '', 'bottom-right': '' },
-      ...{ left: '', 'left-mid': '', mid: '', 'mid-mid': '', right: '', 'right-mid': '', middle: '  ' },
-    },
+    chars: { ...NO_LINES, middle: '  ' },
     style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [] },
   });
   for (const row of rows) table.push([...row]);

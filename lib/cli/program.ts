@@ -36,17 +36,21 @@ const COMMANDS = [
   addDoctorCommand,
 ];
 
-/** The program; `signal` ends whatever command runs. Parsing throws CommanderError instead of ending the process. */
+const EXIT_CODES_TEXT = `
+Exit codes: 0 success; 1 failure, or the answer is no (diff, fsck, doctor); 2 wrong usage;
+130, 143, 129 ended by SIGINT, SIGTERM, SIGHUP. run ends with the exit code of its command.`;
+
+/**
+ * The program; `signal` ends whatever command runs. Parsing throws CommanderError instead of ending the process, and
+ * leaves it to the caller to print the error.
+ */
 export function createProgram(signal: AbortSignal): Command {
   const program = new Command('rootloom')
     .description('Builds root filesystems for microVM sandboxes')
     .version(packageVersion)
     .exitOverride()
-    .showHelpAfterError('(--help shows what a command takes)')
-    .addHelpText(
-      'after',
-      '\nExit codes: 0 success, 1 failure, 2 wrong usage, 130 and 143 ended by SIGINT and SIGTERM',
-    );
+    .configureOutput({ outputError: () => {} })
+    .addHelpText('after', EXIT_CODES_TEXT);
   const context: CommandContext = { signal };
   for (const add of COMMANDS) add(program, context);
   return program;

@@ -118,9 +118,7 @@ export interface EnsureKernelOptions {
  */
 export async function ensureKernelBundle(options: EnsureKernelOptions = {}): Promise<KernelBundle> {
   const { cacheDir = defaultCacheDir(), signal, logger } = options;
-  // A newer version of this library may put other things into a bundle, and must not take an old one for it.
-  const recipe = digestJson([DEFAULT_KERNEL_PACKAGE, INIT_SCRIPT, ...MODULE_CHOICE]).slice(0, 12);
-  const outDir = path.join(cacheDir, `kernel-${recipe}`);
+  const outDir = defaultBundleFolder(cacheDir);
   return withFileLock(path.join(cacheDir, 'kernel-lock'), signal, async () => {
     try {
       return await openKernelBundle(outDir, { signal });
@@ -130,6 +128,13 @@ export async function ensureKernelBundle(options: EnsureKernelOptions = {}): Pro
       return makeKernelBundle({ outDir, signal, logger });
     }
   });
+}
+
+/** Where `ensureKernelBundle` keeps the default bundle, whether it is there or not. */
+export function defaultBundleFolder(cacheDir = defaultCacheDir()): string {
+  // A newer version of this library may put other things into a bundle, and must not take an old one for it.
+  const recipe = digestJson([DEFAULT_KERNEL_PACKAGE, INIT_SCRIPT, ...MODULE_CHOICE]).slice(0, 12);
+  return path.join(cacheDir, `kernel-${recipe}`);
 }
 
 /** `$XDG_CACHE_HOME/rootloom`, or `~/.cache/rootloom`. */

@@ -1,12 +1,25 @@
 /** `rootloom build`: a template from an OCI image, or from another template with another disk size. */
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import {
   buildTemplate,
   type CheckPolicy,
   type DiskRequest,
-  parseByteSize,
+  parseImageReference,
+  parsePlatform,
+  resolveProvisioningOptions,
+  type TemplateOptions,
   type TemplateSource,
+  validateDiskRequest,
 } from '../../index.js';
+import {
+  argument,
+  checkUsage,
+  parseCpus,
+  parseId,
+  parseMemory,
+  parseSize,
+  UsageError,
+} from '../arguments.js';
 import { phaseText, showBuild } from '../build-report.js';
 import { type CommandContext, type GlobalOptions, withGlobalOptions, withStore } from '../context.js';
 import { printResult } from '../output.js';
@@ -24,86 +37,113 @@ interface BuildOptions extends GlobalOptions {
   hostname?: string;
   check: CheckPolicy;
   force?: boolean;
+  events?: boolean;
 }
 
-function parseSize(text: string): number {
-  try {
-    return parseByteSize(text);
-  } catch (error) {
-    throw new InvalidArgumentError((error as Error).message);
-  }
-}
-
-function parseCount(text: string): number {
-  if (/^[1-9]\d{0,2}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError('wanted a whole number from 1 to 999');
-}
+/** Text that has been checked by a parser of the API, which will read it again. */
+const checked = (parse: (text: string) => unknown) =>
+  argument((text) => {
+    parse(text);
+    return text;
+  });
 
 function sourceOf({ fromOci, fromTemplate, platform }: BuildOptions): TemplateSource {
-  if ((fromOci === undefined) === (fromTemplate === undefined)) {
-    throw new TypeError('Cannot build: exactly one of --from-oci and --from-template is needed');
-  }
-  return fromOci === undefined ? { template: fromTemplate as string } : { oci: fromOci, platform };
+  if (fromOci !== undefined) return { oci: fromOci, platform };
+  if (fromTemplate !== undefined) return { template: fromTemplate };
+  throw new UsageError('Cannot build: one of --from-oci and --from-template is needed');
 }
 
-function diskOf({ diskSize, diskFree }: BuildOptions): DiskRequest | undefined {
+function diskOf({ diskSize, diskFree, fromOci }: BuildOptions): DiskRequest | undefined {
   if (diskSize !== undefined) return { size: diskSize };
-  return diskFree === undefined ? undefined : { free: diskFree };
+  if (diskFree !== undefined) return { free: diskFree };
+  if (fromOci === undefined) return undefined;
+  throw new UsageError('Cannot build from an image: one of --disk-size and --disk-free is needed');
+}
+
+function templateOptionsOf(options: BuildOptions): Omit<TemplateOptions, 'store' | 'signal'> {
+  const disk = diskOf(options);
+  const provisioning = { packages: options.package, hostname: options.hostname };
+  checkUsage(() => {
+    if (disk !== undefined) validateDiskRequest(disk);
+    resolveProvisioningOptions(provisioning);
+  });
+  return {
+    from: sourceOf(options),
+    disk,
+    provisioning,
+    machine: { memoryBytes: options.memory, cpus: options.cpus, kernelBundle: options.kernel },
+    check: options.check,
+    force: options.force,
+  };
 }
 
 async function runBuild(options: BuildOptions, context: CommandContext): Promise<void> {
-  const json = options.json === true;
-  const from = sourceOf(options);
+  const templateOptions = templateOptionsOf(options);
   const result = await withStore(options, context, async (store) => {
-    const build = buildTemplate({
-      store,
-      from,
-      disk: diskOf(options),
-      provisioning: {
-        ...(options.package === undefined ? {} : { packages: options.package }),
-        ...(options.hostname === undefined ? {} : { hostname: options.hostname }),
-      },
-      machine: { memoryBytes: options.memory, cpus: options.cpus, kernelBundle: options.kernel },
-      check: options.check,
-      force: options.force,
-      signal: context.signal,
-    });
-    await showBuild(build, json);
+    const build = buildTemplate({ ...templateOptions, store, signal: context.signal });
+    await showBuild(build, options);
     return build.result;
   });
-  printResult(result, json, ({ buildId, phases }) =>
+  await printResult(result, options.json === true, ({ buildId, phases }) =>
     [...phases.map(phaseText), `template ${buildId}`].join('\n'),
   );
 }
 
-export function addBuildCommand(program: Command, context: CommandContext): void {
-  const command = program
-    .command('build')
-    .description('build a template')
-    .option(
-      '--from-oci <reference>',
-      'oci:PATH[:TAG], oci-archive:FILE[:TAG], docker://…, or a layout folder',
-    )
-    .option('--from-template <id>', 'a build of the same store')
-    .option('--platform <platform>', 'of an image for several, like linux/arm64')
+function addSourceOptions(command: Command): void {
+  command
     .addOption(
-      new Option('--disk-size <size>', 'size of the disk, exactly')
+      new Option(
+        '--from-oci <reference>',
+        'oci:PATH[:TAG], oci-archive:FILE[:TAG], docker://NAME, or a folder',
+      )
+        .argParser(checked(parseImageReference))
+        .conflicts('fromTemplate'),
+    )
+    .addOption(
+      new Option('--from-template <id>', 'a build of the same store')
+        .argParser(parseId)
+        .conflicts(['fromOci', 'platform']),
+    )
+    .addOption(
+      new Option('--platform <platform>', 'of an image for several, like linux/arm64').argParser(
+        checked(parsePlatform),
+      ),
+    );
+}
+
+function addDiskOptions(command: Command): void {
+  command
+    .addOption(
+      new Option('--disk-size <size>', 'of the disk, exactly: 4G, 512M, bytes')
         .argParser(parseSize)
         .conflicts('diskFree'),
     )
     .addOption(
-      new Option('--disk-free <size>', 'what is to be free on it after the build').argParser(parseSize),
+      new Option('--disk-free <size>', 'to be free on the disk after the build').argParser(parseSize),
     )
-    .addOption(new Option('--memory <size>', 'memory of the guest').argParser(parseSize))
-    .addOption(new Option('--cpus <count>', 'processors of the guest').argParser(parseCount))
-    .option('--kernel <folder>', 'a kernel bundle (default: one of Debian, made once)')
-    .option('--package <name...>', 'more packages of the distribution')
-    .option('--hostname <name>', "the guest's name")
     .addOption(
-      new Option('--check <policy>', 'when to check the disk of a template before it is resized')
+      new Option('--check <policy>', "when to check a template's disk before it is resized")
         .choices(['auto', 'always', 'never'])
         .default('auto'),
-    )
-    .option('--force', 'build every layer anew');
+    );
+}
+
+function addGuestOptions(command: Command): void {
+  command
+    .addOption(new Option('--memory <size>', 'of the guest (default: 512M)').argParser(parseMemory))
+    .addOption(new Option('--cpus <count>', 'processors of the guest (default: 2)').argParser(parseCpus))
+    .option('--kernel <folder>', "a kernel bundle (default: Debian's cloud kernel, made once)")
+    .option('--package <name...>', 'more packages of the distribution')
+    .option('--hostname <name>', "the guest's name (default: rootloom)");
+}
+
+export function addBuildCommand(program: Command, context: CommandContext): void {
+  const command = program.command('build').description('build a template');
+  addSourceOptions(command);
+  addDiskOptions(command);
+  addGuestOptions(command);
+  command
+    .option('--force', 'build every layer anew, whatever is cached')
+    .option('--events', 'print each event of the build as a line of JSON on standard error');
   withGlobalOptions(command).action((options: BuildOptions) => runBuild(options, context));
 }

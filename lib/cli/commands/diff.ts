@@ -1,37 +1,40 @@
 /** `rootloom diff A B`: what differs between the files of two disks. */
 import type { Command } from 'commander';
-import { compareTrees, openRootfs } from '../../index.js';
-import { type CommandContext, type GlobalOptions, withGlobalOptions, withStore } from '../context.js';
+import { compareTrees, type TreeDifference } from '../../index.js';
+import { parseId } from '../arguments.js';
+import { type CommandContext, type GlobalOptions, withGlobalOptions, withTree } from '../context.js';
+import { EXIT_CODES } from '../failure.js';
 import { formatName } from '../file-text.js';
-import { EXIT_CODES, formatTable, printResult } from '../output.js';
+import { formatTable, printResult } from '../output.js';
+import { withProgress } from '../progress.js';
+
+function formatDifferences(differences: readonly TreeDifference[]): string {
+  if (differences.length === 0) return 'no differences';
+  return formatTable(
+    ['path', 'differs in'],
+    differences.map(({ path, what }) => [formatName(path), what.join(', ')]),
+  );
+}
 
 export function addDiffCommand(program: Command, context: CommandContext): void {
   withGlobalOptions(
     program
       .command('diff')
-      .description('compare every file of two disks, with all metadata; exits with 1 when they differ')
-      .argument('<a>')
-      .argument('<b>'),
+      .description('compare every file of two disks, with all metadata; ends with 1 when they differ')
+      .argument('<a>', 'a build', parseId)
+      .argument('<b>', 'another one', parseId),
   ).action(async (a: string, b: string, options: GlobalOptions) => {
+    const json = options.json === true;
     const { signal } = context;
-    const differences = await withStore(options, context, async (store) => {
-      await using left = await openRootfs(store, a, { signal });
-      await using right = await openRootfs(store, b, { signal });
-      await using leftTree = await left.openTree({ signal });
-      await using rightTree = await right.openTree({ signal });
-      const found: { path: string; what: readonly string[] }[] = [];
-      for await (const { path, what } of compareTrees(leftTree, rightTree, { signal }))
-        found.push({ path, what });
-      return found;
-    });
-    printResult(differences, options.json === true, (rows) =>
-      rows.length === 0
-        ? 'no differences'
-        : formatTable(
-            ['path', 'differs in'],
-            rows.map(({ path, what }) => [formatName(path), what.join(', ')]),
-          ),
+    const differences: TreeDifference[] = [];
+    await withProgress(`compare ${a} with ${b}`, json, () =>
+      withTree(options, context, a, (left) =>
+        withTree(options, context, b, async (right) => {
+          for await (const difference of compareTrees(left, right, { signal })) differences.push(difference);
+        }),
+      ),
     );
+    await printResult(differences, json, formatDifferences);
     if (differences.length > 0) process.exitCode = EXIT_CODES.failure;
   });
 }

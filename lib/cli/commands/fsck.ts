@@ -1,29 +1,34 @@
 /** `rootloom fsck ID`: e2fsck's verdict on a build's disk, without a mount. */
 import type { Command } from 'commander';
-import { openRootfs } from '../../index.js';
+import { type FsckReport, openRootfs } from '../../index.js';
+import { parseId } from '../arguments.js';
 import { type CommandContext, type GlobalOptions, withGlobalOptions, withStore } from '../context.js';
-import { EXIT_CODES, printResult } from '../output.js';
+import { EXIT_CODES } from '../failure.js';
+import { printResult } from '../output.js';
+import { withProgress } from '../progress.js';
+
+function formatReport(id: string, { clean, exitBits, problems, problemCount }: FsckReport): string {
+  if (clean) return `${id}: clean`;
+  return [
+    ...problems.map(({ code, message }) => `${code}  ${message}`),
+    `${id}: ${problemCount} problems, e2fsck exit bits ${exitBits}`,
+  ].join('\n');
+}
 
 export function addFsckCommand(program: Command, context: CommandContext): void {
   withGlobalOptions(
     program
       .command('fsck')
-      .description("check a build's filesystem; the build is never changed")
-      .argument('<id>'),
+      .description("check a build's filesystem, which is never changed; ends with 1 when it has problems")
+      .argument('<id>', 'of the build', parseId),
   ).action(async (id: string, options: GlobalOptions) => {
     const { signal } = context;
+    const json = options.json === true;
     const report = await withStore(options, context, async (store) => {
       await using rootfs = await openRootfs(store, id, { signal });
-      return rootfs.fsck({}, { signal });
+      return await withProgress(`check ${id}`, json, (onProgress) => rootfs.fsck({}, { signal, onProgress }));
     });
-    printResult(report, options.json === true, ({ clean, exitBits, problems, problemCount }) =>
-      clean
-        ? `${id}: clean`
-        : [
-            ...problems.map(({ code, message }) => `${code}  ${message}`),
-            `${id}: ${problemCount} problems, e2fsck exit bits ${exitBits}`,
-          ].join('\n'),
-    );
+    await printResult(report, json, (found) => formatReport(id, found));
     if (!report.clean) process.exitCode = EXIT_CODES.failure;
   });
 }

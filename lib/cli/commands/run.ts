@@ -1,30 +1,59 @@
 /** `rootloom run ID -- CMD…`: a command in a sandbox resumed from a template. */
-import type { Command } from 'commander';
-import { startSandbox } from '../../index.js';
+import { addAbortSignal } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
+import { type Command, Option } from 'commander';
+import { type ExecResult, startSandbox } from '../../index.js';
+import { parseId, parseSeconds } from '../arguments.js';
 import { type CommandContext, type GlobalOptions, withGlobalOptions, withStore } from '../context.js';
+import { toJson, writeOutput } from '../output.js';
+
+interface RunOptions extends GlobalOptions {
+  stdin?: boolean;
+  timeout: number;
+}
+
+async function readInput(signal: AbortSignal): Promise<Buffer> {
+  try {
+    return await buffer(addAbortSignal(signal, process.stdin));
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error;
+  }
+}
+
+/** As text, for that is what commands print; bytes that are not UTF-8 become U+FFFD. */
+function printAsJson({ stdout, stderr, ...result }: ExecResult): Promise<void> {
+  return writeOutput(`${toJson({ ...result, stdout: stdout.toString(), stderr: stderr.toString() })}\n`);
+}
+
+async function passOn({ stdout, stderr, truncated }: ExecResult): Promise<void> {
+  await writeOutput(stdout);
+  process.stderr.write(stderr);
+  if (truncated) process.stderr.write('rootloom: the command printed more than 16 MiB, the rest is lost\n');
+}
 
 export function addRunCommand(program: Command, context: CommandContext): void {
   withGlobalOptions(
     program
       .command('run')
-      .description('run a command in a sandbox, which is thrown away afterwards; exits with its exit code')
-      .argument('<id>')
-      .argument('<command...>', 'the command and its arguments, after --'),
-  ).action(async (id: string, command: [string, ...string[]], options: GlobalOptions) => {
+      .description('run a command in a sandbox, which is thrown away afterwards; ends with its exit code')
+      .argument('<id>', 'of a template', parseId)
+      .argument('<command...>', 'the command and its arguments, after --')
+      .option('--stdin', 'read standard input to its end and give it to the command')
+      .addOption(
+        new Option('--timeout <seconds>', 'how long the command may take')
+          .argParser(parseSeconds)
+          .default(300),
+      ),
+  ).action(async (id: string, command: [string, ...string[]], options: RunOptions) => {
     const { signal } = context;
+    const input = options.stdin === true ? await readInput(signal) : undefined;
     const result = await withStore(options, context, async (store) => {
       await using sandbox = await startSandbox(store, id, { signal });
-      return sandbox.exec(command, { signal });
+      return await sandbox.exec(command, { input, signal, timeoutMs: options.timeout * 1000 });
     });
-    if (options.json === true) {
-      const { exitCode, stdout, stderr } = result;
-      process.stdout.write(
-        `${JSON.stringify({ exitCode, stdout: stdout.toString(), stderr: stderr.toString() })}\n`,
-      );
-    } else {
-      process.stdout.write(result.stdout);
-      process.stderr.write(result.stderr);
-    }
+    if (options.json === true) await printAsJson(result);
+    else await passOn(result);
     process.exitCode = result.exitCode;
   });
 }

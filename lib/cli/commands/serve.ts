@@ -1,6 +1,8 @@
 /** `rootloom serve ID --socket PATH`: a build's disk over NBD on a unix socket, until interrupted. */
+import { once } from 'node:events';
 import type { Command } from 'commander';
-import { openRootfs, serve } from '../../index.js';
+import { type Export, openRootfs, serve } from '../../index.js';
+import { parseId } from '../arguments.js';
 import { type CommandContext, type GlobalOptions, withGlobalOptions, withStore } from '../context.js';
 import { printResult } from '../output.js';
 
@@ -9,42 +11,34 @@ interface ServeCommandOptions extends GlobalOptions {
   writable?: boolean;
 }
 
-function waitForAbort(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => {
-    // The listener alone does not keep the process alive; the timer does.
-    const alive = setInterval(() => {}, 2 ** 30);
-    signal.addEventListener(
-      'abort',
-      () => {
-        clearInterval(alive);
-        resolve();
-      },
-      { once: true },
-    );
-  });
+/**
+ * Being interrupted is how this command ends: that is success. Neither an export nor a listener for the abort keeps the process
+ * alive: a timer does.
+ */
+async function waitForAbort(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  const alive = setInterval(() => {}, 2 ** 30);
+  await once(signal, 'abort');
+  clearInterval(alive);
 }
 
-export function addServeCommand(program: Command, context: CommandContext): void {
+export function addServeCommand(program: Command, { signal }: CommandContext): void {
   withGlobalOptions(
     program
       .command('serve')
       .description('serve a disk over NBD until interrupted')
-      .argument('<id>')
+      .argument('<id>', 'of the build', parseId)
       .requiredOption('--socket <path>', 'unix socket to listen on')
-      .option('--writable', 'take writes into an overlay that is thrown away at the end'),
+      .option('--writable', 'take writes, into an overlay that is thrown away at the end'),
   ).action(async (id: string, options: ServeCommandOptions) => {
-    const { signal } = context;
     const writable = options.writable === true;
-    await withStore(options, context, async (store) => {
+    const announce = ({ uri, socketPath }: Export, size: number) =>
+      printResult({ buildId: id, uri, socketPath, size, writable }, options.json === true, () => uri);
+    await withStore(options, { signal }, async (store) => {
       await using rootfs = await openRootfs(store, id, { writable, signal });
-      await using served = await serve(rootfs.device, { socketPath: options.socket, readOnly: !writable });
-      const { uri } = served;
-      printResult(
-        { buildId: rootfs.build.id, uri, size: rootfs.device.size },
-        options.json === true,
-        () => uri,
-      );
+      const { device } = rootfs;
+      await using served = await serve(device, { socketPath: options.socket, readOnly: !writable, signal });
+      await announce(served, device.size);
       await waitForAbort(signal);
     });
   });

@@ -1,0 +1,94 @@
+/**
+ * Arguments from text. The parsers of the API throw TypeError and RangeError for text that is no such value, and here that
+ * becomes a usage error. Thrown anywhere else, such an error is a bug, and is reported as one.
+ */
+import { InvalidArgumentError } from 'commander';
+import { parseBuildId, parseByteSize } from '../index.js';
+
+const MIB = 1024 * 1024;
+const MIN_MEMORY_BYTES = 64 * MIB;
+const MAX_CPUS = 64;
+/** Of a timer of Node. */
+const MAX_SECONDS = Math.floor((2 ** 31 - 1) / 1000);
+
+/** The command line can never be right as it is. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+function isArgumentError(error: unknown): error is TypeError | RangeError {
+  return error instanceof TypeError || error instanceof RangeError;
+}
+
+/** Runs a check of arguments, and nothing else. */
+export function checkUsage<Value>(check: () => Value): Value {
+  try {
+    return check();
+  } catch (error) {
+    if (isArgumentError(error)) throw new UsageError(error.message, { cause: error });
+    throw error;
+  }
+}
+
+/** A parser in commander's form, so that commander names the option or argument in its message. */
+export function argument<Value>(parse: (text: string) => Value): (text: string) => Value {
+  return (text) => {
+    try {
+      return parse(text);
+    } catch (error) {
+      if (isArgumentError(error)) throw new InvalidArgumentError(error.message);
+      throw error;
+    }
+  };
+}
+
+export const parseId = argument(parseBuildId);
+
+/** The same for each of several. */
+export function parseIds(text: string, previous: readonly string[] = []): string[] {
+  return [...previous, parseId(text)];
+}
+
+export const parseSize = argument(parseByteSize);
+
+/** Memory of a guest, in bytes: what QEMU takes. */
+export const parseMemory = argument((text) => {
+  const bytes = parseByteSize(text);
+  if (bytes % MIB === 0 && bytes >= MIN_MEMORY_BYTES) return bytes;
+  throw new RangeError('Wanted a whole number of MiB, 64M or more');
+});
+
+/** Processors of a guest. */
+export const parseCpus = argument((text) => parseWholeNumber(text, MAX_CPUS));
+
+export const parseSeconds = argument((text) => parseWholeNumber(text, MAX_SECONDS));
+
+function parseWholeNumber(text: string, max: number): number {
+  const value = /^\d{1,9}$/.test(text) ? Number(text) : 0;
+  if (value >= 1 && value <= max) return value;
+  throw new RangeError(`Wanted a whole number from 1 to ${max}`);
+}
+
+/** A file of a build's disk. */
+export interface ImagePath {
+  id: string;
+  /** Absolute in the image. */
+  path: string;
+}
+
+/** Reads `ID:PATH`; without a path it is the root. */
+export const parseImagePath = argument((text): ImagePath => {
+  const colon = text.indexOf(':');
+  if (colon < 0) throw new TypeError(`"${text}" has no colon, wanted ID:PATH`);
+  return { id: parseBuildId(text.slice(0, colon)), path: text.slice(colon + 1).replace(/^(?!\/)/, '/') };
+});
+
+/** Whether text reads as `ID:PATH` with the id of a build. */
+export function isImagePath(text: string): boolean {
+  try {
+    parseImagePath(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
