@@ -68,7 +68,7 @@ export class SnapshotPhase implements Phase {
         { exitCode, logTail: vm.console.tail },
       );
     });
-    return context.step('freeze, pause and snapshot', async () => {
+    return await context.step('freeze, pause and snapshot', async () => {
       await agent.exec(['/bin/sync'], { signal });
       await agent.freeze({ signal });
       await vm.pause({ signal });

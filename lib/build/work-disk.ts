@@ -23,13 +23,13 @@ export class WorkDisk implements AsyncDisposable {
   /** A disk of zeros. The caller closes it. */
   static async createEmpty(staging: string, size: number): Promise<WorkDisk> {
     await using base = createZeroDevice({ size, blockSize: DISK_BLOCK_BYTES });
-    return WorkDisk.#over(base, staging, undefined);
+    return await WorkDisk.#over(base, staging, undefined);
   }
 
   /** A writable view of a build's disk; the build stays as it is. The caller closes it. */
   static async openOver(build: Build, staging: string): Promise<WorkDisk> {
     await using base = await build.openDisk();
-    return WorkDisk.#over(base, staging, await build.readHeader('rootfs'));
+    return await WorkDisk.#over(base, staging, await build.readHeader('rootfs'));
   }
 
   static async #over(base: Device, staging: string, parentHeader: Uint8Array | undefined): Promise<WorkDisk> {
