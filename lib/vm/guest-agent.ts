@@ -144,9 +144,10 @@ export class GuestAgent {
    */
   async setTime(time?: Date, options: GuestCallOptions = {}): Promise<void> {
     const seconds = (time ?? new Date()).getTime() / 1000;
-    const script = 'date -u -s "@$1" || date -u -s "@$2"';
-    const args = [seconds.toFixed(3), Math.round(seconds).toString()];
-    await this.#runScript('set the guest clock', script, args, options);
+    const { signal, timeoutMs = COMMAND_TIMEOUT_MS } = options;
+    const setTo = (text: string) => this.exec(['date', '-u', '-s', `@${text}`], { signal, timeoutMs });
+    const precise = await setTo(seconds.toFixed(3));
+    if (precise.exitCode !== 0) assertSuccess('set the guest clock', await setTo(seconds.toFixed(0)));
   }
 
   /**
@@ -154,9 +155,12 @@ export class GuestAgent {
    * which runs a program that wants a system bus.
    */
   async shutdown(options: GuestCallOptions = {}): Promise<void> {
-    const script = this.#runScript('power the guest off', 'poweroff || systemctl poweroff', [], options);
-    script.catch(() => {}); // Not waited for once the machine is gone.
-    await raceAbort(Promise.race([script, this.#ended]), options.signal);
+    const { signal, timeoutMs = COMMAND_TIMEOUT_MS } = options;
+    const script = 'poweroff || systemctl poweroff';
+    const asked = this.exec(['/bin/sh', '-c', script], { signal, timeoutMs });
+    asked.catch(() => {}); // Not waited for once the machine is gone.
+    const result = await raceAbort(Promise.race([asked, this.#ended]), signal);
+    if (result !== undefined) assertSuccess('power the guest off', result);
   }
 
   /** Hangs up: calls under way reject. */
@@ -174,24 +178,17 @@ export class GuestAgent {
     throw new RootloomError('GUEST_FAILED', `Cannot ${operation}: the agent refused: ${desc}`, { operation });
   }
 
-  async #runScript(
-    operation: string,
-    script: string,
-    args: string[],
-    { signal, timeoutMs = COMMAND_TIMEOUT_MS }: GuestCallOptions,
-  ): Promise<void> {
-    const result = await this.exec(['/bin/sh', '-c', script, 'sh', ...args], { signal, timeoutMs });
-    if (result.exitCode === 0) return;
-    const logTail = result.stderr.toString('utf8').trim().split('\n');
-    const { exitCode } = result;
-    const message = `Cannot ${operation}: it ended with ${exitCode}: ${logTail.at(-1)}`;
-    throw new RootloomError('GUEST_FAILED', message, { operation, exitCode, logTail });
-  }
-
   #killInGuest(pid: number): void {
-    const request: JsonMessage = { path: '/bin/sh', arg: ['-c', `kill -KILL ${pid}`] };
+    const request = { path: '/bin/sh', arg: ['-c', `kill -KILL ${pid}`] };
     this.#call('guest-exec', request, {}).catch(() => {}); // The guest may be the reason why it is killed.
   }
+}
+
+function assertSuccess(operation: string, { exitCode, stderr }: ExecResult): void {
+  if (exitCode === 0) return;
+  const logTail = stderr.toString('utf8').trim().split('\n');
+  const message = `Cannot ${operation}: the program for it ended with ${exitCode}: ${logTail.at(-1)}`;
+  throw new RootloomError('GUEST_FAILED', message, { operation, exitCode, logTail });
 }
 
 function toResult(status: ExecStatus): ExecResult {

@@ -11,6 +11,7 @@ const KERNEL_ARGUMENTS = [
   'console=ttyS0',
   'panic=-1',
   'quiet',
+  'pci=off',
   'net.ifnames=0',
   'random.trust_cpu=on',
 ] as const;
