@@ -47,7 +47,11 @@ export { parseImageReference } from './oci/reference.js';
 export { type CopyOutReport, copyOutTree } from './rootfs/copy-out.js';
 export { type DiskRequest, validateDiskRequest } from './rootfs/disk-request.js';
 export { type BuildInspection, inspectBuild } from './rootfs/inspect.js';
-export type { ProvisioningOptions } from './rootfs/provisioning/files.js';
+export {
+  type ProvisioningFile,
+  type ProvisioningOptions,
+  provisioningFiles,
+} from './rootfs/provisioning/files.js';
 export { resolveOptions as resolveProvisioningOptions } from './rootfs/provisioning/options.js';
 export { type ResizeReport, resizeDisk } from './rootfs/resize.js';
 export { type OpenRootfsOptions, openRootfs, type Rootfs } from './rootfs/rootfs.js';

@@ -4,13 +4,22 @@ import type { JsonValue } from '../util/digest.js';
 import type { VmDriver } from '../vm/driver.js';
 import { ensureKernelBundle, type KernelBundle, openKernelBundle } from '../vm/kernel-bundle.js';
 import { openQemuDriver } from '../vm/qemu.js';
-import { DEFAULT_CPUS, DEFAULT_MEMORY_BYTES, type MachineOptions } from './options.js';
+import {
+  DEFAULT_BOOT_TIMEOUT_MS,
+  DEFAULT_CPUS,
+  DEFAULT_MEMORY_BYTES,
+  DEFAULT_PROVISION_TIMEOUT_MS,
+  type MachineOptions,
+} from './options.js';
 
 export interface Machine {
   driver: VmDriver;
   kernel: KernelBundle;
   memoryBytes: number;
   cpus: number;
+  /** See `MachineOptions`. */
+  provisionTimeoutMs: number;
+  bootTimeoutMs: number;
   /** What of it reaches an artifact, for the layer hash. */
   inputs: JsonValue;
 }
@@ -25,9 +34,10 @@ export interface OpenMachineOptions {
  * Rejects with TOOL_MISSING, NOT_FOUND, CORRUPT for a damaged bundle, IO, or the signal's reason.
  */
 export async function openMachine(
-  { memoryBytes = DEFAULT_MEMORY_BYTES, cpus = DEFAULT_CPUS, kernelBundle }: MachineOptions = {},
+  options: MachineOptions = {},
   { signal, logger }: OpenMachineOptions = {},
 ): Promise<Machine> {
+  const { memoryBytes = DEFAULT_MEMORY_BYTES, cpus = DEFAULT_CPUS, kernelBundle } = options;
   const kernel =
     kernelBundle === undefined
       ? await ensureKernelBundle({ signal, logger })
@@ -39,6 +49,8 @@ export async function openMachine(
     kernel,
     memoryBytes,
     cpus,
+    provisionTimeoutMs: options.provisionTimeoutMs ?? DEFAULT_PROVISION_TIMEOUT_MS,
+    bootTimeoutMs: options.bootTimeoutMs ?? DEFAULT_BOOT_TIMEOUT_MS,
     inputs: { kernel: kernel.digest, memoryBytes, cpus, accelerator },
   };
 }

@@ -13,7 +13,7 @@ export type TemplateSource =
   /** The UUID of a build in the same store. */
   | { template: string };
 
-/** The virtual machine that provisions and boots the template; part of the layer hash. */
+/** The virtual machine that provisions and boots the template; part of the layer hash, but for its deadlines. */
 export interface MachineOptions {
   /** Memory of the guest in bytes. Default 512 MiB. */
   memoryBytes?: number | undefined;
@@ -21,6 +21,10 @@ export interface MachineOptions {
   cpus?: number | undefined;
   /** A kernel bundle's folder, as `makeKernelBundle` makes it. Default: one of Debian's cloud kernel, made once. */
   kernelBundle?: string | undefined;
+  /** For the whole provisioning script, downloads included. Default 20 minutes. */
+  provisionTimeoutMs?: number | undefined;
+  /** For the guest's agent to answer after power-on, and again for its services to settle. Default 5 minutes. */
+  bootTimeoutMs?: number | undefined;
 }
 
 export interface TemplateOptions extends CallOptions {
@@ -38,3 +42,6 @@ export interface TemplateOptions extends CallOptions {
 
 export const DEFAULT_MEMORY_BYTES = 512 * 1024 * 1024;
 export const DEFAULT_CPUS = 2;
+export const DEFAULT_PROVISION_TIMEOUT_MS = 20 * 60_000;
+/** Emulated processors on a busy host are slow. */
+export const DEFAULT_BOOT_TIMEOUT_MS = 5 * 60_000;

@@ -15,9 +15,6 @@ import type { Phase, PhaseContext } from './phase.js';
 import { publishDisk } from './publish-disk.js';
 import { WorkDisk } from './work-disk.js';
 
-/** For the whole script, downloads included. */
-const SCRIPT_TIMEOUT_MS = 20 * 60_000;
-
 /** For powering off after the exit line; the filesystem is clean by then. */
 const POWER_OFF_TIMEOUT_MS = 30_000;
 
@@ -54,15 +51,15 @@ export class ProvisionPhase implements Phase {
     const { driver, kernel, memoryBytes, cpus } = this.machine;
     const spec = { kernel, memoryBytes, cpus, init: PROVISIONING_INIT, network: true };
     await using guest = await Guest.boot(driver, disk.overlay, spec, { signal: context.signal });
-    await followScript(guest.vm, context);
+    await followScript(guest.vm, this.machine.provisionTimeoutMs, context);
     await waitForPowerOff(guest.vm, context.signal);
   }
 }
 
 /** Waits for the script's exit line, and throws what it means. */
-async function followScript(vm: Vm, context: PhaseContext): Promise<void> {
+async function followScript(vm: Vm, timeoutMs: number, context: PhaseContext): Promise<void> {
   const scanner = new ProvisioningConsole((line) => context.log(line));
-  const deadline = AbortSignal.timeout(SCRIPT_TIMEOUT_MS);
+  const deadline = AbortSignal.timeout(timeoutMs);
   let unfollow = () => {};
   const exitLine = new Promise<void>((resolve) => {
     unfollow = vm.console.follow((line) => scanner.accept(line) && resolve());
@@ -73,7 +70,7 @@ async function followScript(vm: Vm, context: PhaseContext): Promise<void> {
     if (!deadline.aborted || context.signal.aborted) throw error;
     throw new RootloomError(
       'GUEST_TIMEOUT',
-      `Cannot provision the disk: the script has not ended after ${SCRIPT_TIMEOUT_MS / 1000} s`,
+      `Cannot provision the disk: the script has not ended after ${timeoutMs / 1000} s`,
       { operation: 'provision the disk', logTail: scanner.logTail },
     );
   } finally {

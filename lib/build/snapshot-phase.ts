@@ -14,13 +14,7 @@ import type { Phase, PhaseContext } from './phase.js';
 import { publishSealed, type SnapshotFiles, sealDisk } from './publish-disk.js';
 import { WorkDisk } from './work-disk.js';
 
-/** For a guest's agent to answer after power-on. Emulated processors on a busy host are slow. */
-const BOOT_TIMEOUT_MS = 5 * 60_000;
-
-/** For the services of the default target to settle, so that no sandbox resumes in the middle of a boot. */
-const SETTLE_TIMEOUT_MS = 3 * 60_000;
-
-/** Waits until systemd has nothing left to start; other inits have reached their runlevel when the agent runs. */
+/** Waits until systemd has nothing left to start, so that no sandbox resumes in the middle of a boot; other inits have reached their runlevel when the agent runs. */
 const SETTLE_SCRIPT = `if [ -d /run/systemd/system ]; then
   systemctl is-system-running --wait
   case $(systemctl is-system-running) in running|degraded) exit 0 ;; *) exit 1 ;; esac
@@ -47,7 +41,7 @@ export class SnapshotPhase implements Phase {
   }
 
   async #bootAndSnapshot(disk: WorkDisk, context: PhaseContext): Promise<VmSnapshot> {
-    const { driver, kernel, memoryBytes, cpus } = this.machine;
+    const { driver, kernel, memoryBytes, cpus, bootTimeoutMs: timeoutMs } = this.machine;
     const { signal } = context;
     const memoryPath = path.join(context.staging, 'memory');
     const spec = { kernel, memoryBytes, cpus, memoryPath, network: true };
@@ -55,11 +49,11 @@ export class SnapshotPhase implements Phase {
       Guest.boot(driver, disk.overlay, spec, { signal }),
     );
     const { vm } = guest;
-    const agent = await context.step('boot', () => vm.agent({ signal, timeoutMs: BOOT_TIMEOUT_MS }));
+    const agent = await context.step('boot', () => vm.agent({ signal, timeoutMs }));
     await context.step('settle', async () => {
       const { exitCode, stdout } = await agent.exec(['/bin/sh', '-c', SETTLE_SCRIPT], {
         signal,
-        timeoutMs: SETTLE_TIMEOUT_MS,
+        timeoutMs,
       });
       if (exitCode === 0) return;
       throw new RootloomError(

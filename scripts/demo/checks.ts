@@ -1,10 +1,12 @@
 /** What the demo checks with other people's tools, and from inside. */
 import { rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { execa } from 'execa';
 import {
   compareTrees,
   copyDeviceToFile,
   openRootfs,
+  provisioningFiles,
   type Store,
   startSandbox,
   type TemplateResult,
@@ -60,6 +62,8 @@ export async function checkWithStockTool(
 export interface Comparison {
   /** Between the first template and the resized disk of the second, before anything booted from it. */
   byResize: TreeDifference[];
+  /** What the base phase writes into every disk: the provisioning files, and the folders around them. */
+  provisioning: ReadonlySet<string>;
   /** Between the two finished templates: what provisioning again and booting again wrote. */
   byBooting: TreeDifference[];
 }
@@ -79,6 +83,14 @@ async function compareBuilds(
   return found;
 }
 
+async function provisioningPaths(): Promise<Set<string>> {
+  const paths = new Set<string>();
+  for (const file of await provisioningFiles()) {
+    for (let path = `/${file.path}`; !paths.has(path); path = dirname(path)) paths.add(path);
+  }
+  return paths;
+}
+
 export async function compareDisks(
   store: Store,
   first: TemplateResult,
@@ -87,6 +99,7 @@ export async function compareDisks(
 ): Promise<Comparison> {
   const resized = second.phases.find(({ phase }) => phase === 'base')?.buildId as string;
   return {
+    provisioning: await provisioningPaths(),
     byResize: await compareBuilds(store, first.buildId, resized, signal),
     byBooting: await compareBuilds(store, first.buildId, second.buildId, signal),
   };

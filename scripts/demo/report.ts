@@ -42,14 +42,9 @@ function formatDifferences(differences: readonly TreeDifference[], most: number)
   return differences.length > most ? [...lines, `    … and ${differences.length - most} more`] : lines;
 }
 
-/** Files that the base phase writes into every disk, and the folders around them. */
-function isProvisioning({ path }: TreeDifference): boolean {
-  return /^\/(usr|usr\/(local|bin|local\/share|lib)|etc|sbin|bin)?$|rootloom/.test(path);
-}
-
 /** Prints everything; false when something is not as it must be. */
 export function printReport({ first, second, steps, inside, check, comparison }: DemoResult): boolean {
-  const unexpected = comparison.byResize.filter((difference) => !isProvisioning(difference));
+  const unexpected = comparison.byResize.filter(({ path }) => !comparison.provisioning.has(path));
   const facts: [string, boolean][] = [
     [
       `the sandbox sees a filesystem of ${formatByteSize(inside.filesystemBytes)}`,
