@@ -85,17 +85,20 @@ set(opening_names
 set(e2fsck_names ${opening_names}
   fix_problem=rootloom_engine_fix_problem
   ext2fs_open_inode_scan=rootloom_engine_open_inode_scan
-  ext2fs_close_inode_scan=rootloom_engine_close_inode_scan)
-set(allocation_name e2fsck_allocate_memory=rootloom_engine_allocate_memory)
-set_source_files_properties(${e2fsck_sources} PROPERTIES COMPILE_DEFINITIONS "${e2fsck_names};${allocation_name}")
+  ext2fs_close_inode_scan=rootloom_engine_close_inode_scan
+  ext2fs_free_inode_bitmap=rootloom_engine_free_inode_bitmap)
+set(allocation_names
+  e2fsck_allocate_memory=rootloom_engine_allocate_memory
+  e2fsck_allocate_inode_bitmap=rootloom_engine_allocate_inode_bitmap)
+set_source_files_properties(${e2fsck_sources} PROPERTIES COMPILE_DEFINITIONS "${e2fsck_names};${allocation_names}")
 # Each program source keeps the names that it defines itself.
 set_source_files_properties(${e2fsck_dir}/util.c PROPERTIES COMPILE_DEFINITIONS "${e2fsck_names}")
 set_source_files_properties(${e2fsck_dir}/problem.c PROPERTIES
   COMPILE_DEFINITIONS print_e2fsck_message=rootloom_engine_print_message)
 set_source_files_properties(${e2fsck_dir}/unix.c PROPERTIES COMPILE_DEFINITIONS
-  "${e2fsck_names};${allocation_name};main=rootloom_e2fsck_main;e2fsck_allocate_context=rootloom_engine_allocate_context;e2fsck_free_context=rootloom_engine_free_context")
+  "${e2fsck_names};${allocation_names};main=rootloom_e2fsck_main;e2fsck_allocate_context=rootloom_engine_allocate_context;e2fsck_free_context=rootloom_engine_free_context")
 set_source_files_properties(${resize_sources} PROPERTIES COMPILE_DEFINITIONS
-  "init_resource_track=rootloom_resize_init_track;print_resource_track=rootloom_resize_print_track")
+  "ext2fs_free=rootloom_engine_free_filesystem;init_resource_track=rootloom_resize_init_track;print_resource_track=rootloom_resize_print_track")
 
 set(engine_includes
   ${e2fsprogs_build}/e2fsck ${e2fsck_dir} ${resize_dir} ${support_dir} ${e2fsprogs_build}/lib/support
@@ -125,5 +128,5 @@ add_custom_command(
 set_source_files_properties(${e2fsprogs_build}/e2fsck.o PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
 
 add_library(rootloom_e2fsprogs_engine STATIC
-  ${quota_sources} ${resize_sources} ${engine_dir}/shim.c ${e2fsprogs_build}/e2fsck.o)
+  ${quota_sources} ${resize_sources} ${engine_dir}/shim.c ${engine_dir}/resize_shim.c ${e2fsprogs_build}/e2fsck.o)
 engine_library(rootloom_e2fsprogs_engine)

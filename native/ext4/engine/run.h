@@ -39,6 +39,9 @@ struct rootloom_engine_events {
   int (*must_stop)(void* owner);
 };
 
+/* More than e2fsck ever has at once. */
+#define ROOTLOOM_ENGINE_BITMAPS 32
+
 struct rootloom_engine_option {
   char letter;
   const char* argument;
@@ -46,11 +49,11 @@ struct rootloom_engine_option {
 
 struct rootloom_engine_run {
   struct rootloom_engine_events events;
-  const char* device_name;             /* in DeviceIo's registry */
-  unsigned long long device_size;      /* in bytes */
+  const char* device_name;                      /* in DeviceIo's registry */
+  unsigned long long device_size;               /* in bytes */
   const struct rootloom_engine_option* options; /* e2fsck's, the last with letter 0 */
-  char now[24];                        /* seconds since 1970, in decimal */
-  int keep_journal;                    /* give up, with exit code 4, rather than throw the journal away */
+  char now[24];                                 /* seconds since 1970, in decimal */
+  int keep_journal;                             /* give up, with exit code 4, rather than throw the journal away */
 
   /* The rest belongs to shim.c and resize_shim.c. */
   void (*before_free)(struct rootloom_engine_run* run, void* memory);
@@ -58,17 +61,18 @@ struct rootloom_engine_run {
   jmp_buf exit_point;
   int exit_code;
   int next_option;
-  ext2_filsys filesystem;   /* opened by e2fsck, or given to resize2fs, and not yet freed */
-  ext2_inode_scan inode_scan; /* opened by e2fsck and not yet closed */
-  int context_exists;       /* e2fsck's context is allocated and not yet freed */
-  int problem_open;         /* between the start of a problem and its answer */
+  ext2_filsys filesystem;                               /* opened by e2fsck, or given to resize2fs, and not yet freed */
+  ext2_inode_scan inode_scan;                           /* opened by e2fsck and not yet closed */
+  ext2fs_inode_bitmap bitmaps[ROOTLOOM_ENGINE_BITMAPS]; /* made by e2fsck and not yet freed; NULL: free place */
+  int context_exists;                                   /* e2fsck's context is allocated and not yet freed */
+  int problem_open;                                     /* between the start of a problem and its answer */
   unsigned problem_code;
   char* message;
   size_t message_length;
 };
 
-/* Runs e2fsck with run->options and returns its exit code. Filesystem, context, inode scan and all memory of
- * on_allocate are released also when it gave up half-way; only bitmaps that a pass had for itself are lost then. */
+/* Runs e2fsck with run->options and returns its exit code. Everything that it had is released also when it
+ * gave up half-way, but for the memory of on_allocate. */
 int rootloom_run_e2fsck(struct rootloom_engine_run* run);
 
 /* Runs resize_fs. On success fs is freed by it and *size_blocks is the size that it chose; otherwise fs is still the

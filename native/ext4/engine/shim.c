@@ -1,17 +1,15 @@
 /* What e2fsck and resize2fs find in the place of the operating system: see run.h and shim.h. */
-#include "native/ext4/engine/run.h"
-
+#include <blkid/blkid.h>
+#include <dirent.h>
+#include <et/com_err.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
-#include <dirent.h>
-
-#include <blkid/blkid.h>
-#include <et/com_err.h>
 
 #include "config.h"
 #include "e2fsck.h"
+#include "native/ext4/engine/run.h"
 #include "problem.h"
 #include "support/profile.h"
 
@@ -129,6 +127,26 @@ void rootloom_engine_close_inode_scan(ext2_inode_scan scan) {
   ext2fs_close_inode_scan(scan);
 }
 
+static void replace_bitmap(ext2fs_inode_bitmap old, ext2fs_inode_bitmap new) {
+  for (int i = 0; i < ROOTLOOM_ENGINE_BITMAPS; ++i) {
+    if (current_run->bitmaps[i] != old) continue;
+    current_run->bitmaps[i] = new;
+    return;
+  }
+}
+
+errcode_t rootloom_engine_allocate_inode_bitmap(ext2_filsys filesystem, const char* description, int type,
+                                                const char* name, ext2fs_inode_bitmap* bitmap) {
+  const errcode_t code = e2fsck_allocate_inode_bitmap(filesystem, description, type, name, bitmap);
+  if (code == 0) replace_bitmap(NULL, *bitmap);
+  return code;
+}
+
+void rootloom_engine_free_inode_bitmap(ext2fs_inode_bitmap bitmap) {
+  if (bitmap != NULL) replace_bitmap(bitmap, NULL);
+  ext2fs_free_inode_bitmap(bitmap);
+}
+
 static void finish_problem(struct rootloom_engine_run* run, int fixed) {
   if (!run->problem_open) return;
   run->problem_open = 0;
@@ -150,6 +168,9 @@ static void release(struct rootloom_engine_run* run) {
     run->context_exists = 0;
   }
   e2fsck_global_ctx = NULL;
+  for (int i = 0; i < ROOTLOOM_ENGINE_BITMAPS; ++i) {
+    if (run->bitmaps[i] != NULL) ext2fs_free_inode_bitmap(run->bitmaps[i]);
+  }
   if (run->filesystem != NULL) ext2fs_free(run->filesystem);
   run->filesystem = NULL;
 }
@@ -276,9 +297,7 @@ int rootloom_engine_open(const char* path, int flags, ...) {
 }
 int rootloom_engine_close(int fd) { return (void)fd, 0; }
 ssize_t rootloom_engine_read(int fd, void* buffer, size_t size) { return (void)fd, (void)buffer, (void)size, 0; }
-ssize_t rootloom_engine_write(int fd, const void* buffer, size_t size) {
-  return (void)fd, (void)buffer, (ssize_t)size;
-}
+ssize_t rootloom_engine_write(int fd, const void* buffer, size_t size) { return (void)fd, (void)buffer, (ssize_t)size; }
 int rootloom_engine_access(const char* path, int mode) { return (void)path, (void)mode, -1; }
 FILE* rootloom_engine_fopen(const char* path, const char* mode) { return (void)path, (void)mode, NULL; }
 DIR* rootloom_engine_opendir(const char* path) { return (void)path, NULL; }

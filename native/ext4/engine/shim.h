@@ -7,6 +7,7 @@
 #define ROOTLOOM_NATIVE_EXT4_ENGINE_SHIM_H_
 
 #include <dirent.h>
+#include <et/com_err.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <setjmp.h>
@@ -19,8 +20,6 @@
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
-
-#include <et/com_err.h>
 
 /* Output. */
 FILE* rootloom_engine_output(void);
