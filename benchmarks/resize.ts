@@ -32,7 +32,7 @@ async function resizeHere(store: Store, source: string): Promise<Sample> {
   const { buildId, diffBytes } = await resizeRootfs(store, source, { disk: { size: 10 * GIB } });
   const milliseconds = performance.now() - started;
   await using rootfs = await openRootfs(store, buildId);
-  if ((await rootfs.stats()).size !== 10 * GIB) throw new Error('The disk has not the size asked for');
+  if ((await rootfs.stats()).sizeBytes !== 10 * GIB) throw new Error('The disk has not the size asked for');
   return { milliseconds, newBytes: diffBytes };
 }
 

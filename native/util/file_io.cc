@@ -62,8 +62,7 @@ Status CopyRange(const CopyRangeArgs& args, const std::string& path) {
   while (done < args.length_bytes) {
     off_t source = static_cast<off_t>(args.source_offset_bytes + done);
     off_t target = static_cast<off_t>(args.target_offset_bytes + done);
-    ssize_t count =
-        ::copy_file_range(args.source_fd, &source, args.target_fd, &target, args.length_bytes - done, 0);
+    ssize_t count = ::copy_file_range(args.source_fd, &source, args.target_fd, &target, args.length_bytes - done, 0);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0 && CannotCopyInKernel(errno)) break;
     if (count < 0) return Status::Errno("copy into", path, errno, args.target_offset_bytes + done);

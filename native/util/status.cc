@@ -43,8 +43,7 @@ std::string Failure::Message() const {
   return message;
 }
 
-Status Status::Errno(std::string operation, std::string path, int error_number,
-                     std::optional<uint64_t> offset_bytes) {
+Status Status::Errno(std::string operation, std::string path, int error_number, std::optional<uint64_t> offset_bytes) {
   StatusKind kind = StatusKind::kIo;
   if (error_number == ENOSPC || error_number == EDQUOT) kind = StatusKind::kNoSpace;
   if (error_number == ENOENT) kind = StatusKind::kNotFound;
@@ -56,8 +55,8 @@ Status Status::Errno(std::string operation, std::string path, int error_number,
 }
 
 Status Status::Invalid(std::string operation, std::string detail) {
-  return Status(Failure{
-      .kind = StatusKind::kInvalidArgument, .operation = std::move(operation), .detail = std::move(detail)});
+  return Status(
+      Failure{.kind = StatusKind::kInvalidArgument, .operation = std::move(operation), .detail = std::move(detail)});
 }
 
 Status Status::Corrupt(std::string operation, std::string detail, std::optional<uint64_t> offset_bytes) {
@@ -68,8 +67,8 @@ Status Status::Corrupt(std::string operation, std::string detail, std::optional<
 }
 
 Status Status::Unsupported(std::string operation, std::string detail) {
-  return Status(Failure{
-      .kind = StatusKind::kUnsupported, .operation = std::move(operation), .detail = std::move(detail)});
+  return Status(
+      Failure{.kind = StatusKind::kUnsupported, .operation = std::move(operation), .detail = std::move(detail)});
 }
 
 Status Status::Cancelled(std::string operation) {

@@ -51,8 +51,7 @@ class [[nodiscard]] Status {
   static Status Errno(std::string operation, std::string path, int error_number,
                       std::optional<uint64_t> offset_bytes = std::nullopt);
   static Status Invalid(std::string operation, std::string detail);
-  static Status Corrupt(std::string operation, std::string detail,
-                        std::optional<uint64_t> offset_bytes = std::nullopt);
+  static Status Corrupt(std::string operation, std::string detail, std::optional<uint64_t> offset_bytes = std::nullopt);
   static Status Unsupported(std::string operation, std::string detail);
   static Status Cancelled(std::string operation);
 
@@ -69,8 +68,8 @@ class [[nodiscard]] Status {
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}           // NOLINT: a value is a result
-  Result(Status status) : state_(std::in_place_index<1>, std::move(status)) {}    // NOLINT: REQUIRES !status.ok()
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}            // NOLINT: a value is a result
+  Result(Status status) : state_(std::in_place_index<1>, std::move(status)) {}     // NOLINT: REQUIRES !status.ok()
   Result(Failure failure) : state_(std::in_place_index<1>, std::move(failure)) {}  // NOLINT
 
   bool ok() const { return state_.index() == 0; }
@@ -91,17 +90,16 @@ class [[nodiscard]] Result {
 }  // namespace rootloom
 
 // Returns from the current function when the expression is a failed Status.
-#define ROOTLOOM_RETURN_IF_ERROR(expression)                        \
-  do {                                                              \
-    ::rootloom::Status rootloom_status_ = (expression);             \
-    if (!rootloom_status_.ok()) return rootloom_status_;            \
+#define ROOTLOOM_RETURN_IF_ERROR(expression)             \
+  do {                                                   \
+    ::rootloom::Status rootloom_status_ = (expression);  \
+    if (!rootloom_status_.ok()) return rootloom_status_; \
   } while (false)
 
 #define ROOTLOOM_CONCAT_INNER(a, b) a##b
 #define ROOTLOOM_CONCAT(a, b) ROOTLOOM_CONCAT_INNER(a, b)
 // ROOTLOOM_ASSIGN_OR_RETURN(auto file, OpenFile(path)): unwraps a Result or returns its failure.
-#define ROOTLOOM_ASSIGN_OR_RETURN(declaration, expression)                                    \
-  auto ROOTLOOM_CONCAT(rootloom_result_, __LINE__) = (expression);                            \
-  if (!ROOTLOOM_CONCAT(rootloom_result_, __LINE__).ok())                                      \
-    return ROOTLOOM_CONCAT(rootloom_result_, __LINE__).status();                              \
+#define ROOTLOOM_ASSIGN_OR_RETURN(declaration, expression)                                                            \
+  auto ROOTLOOM_CONCAT(rootloom_result_, __LINE__) = (expression);                                                    \
+  if (!ROOTLOOM_CONCAT(rootloom_result_, __LINE__).ok()) return ROOTLOOM_CONCAT(rootloom_result_, __LINE__).status(); \
   declaration = std::move(ROOTLOOM_CONCAT(rootloom_result_, __LINE__)).value()
