@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "native/block/device.h"
-#include "native/ext4/engine/engine.h"
+#include "native/ext4/engine.h"
 #include "native/util/call_context.h"
 #include "native/util/status.h"
 

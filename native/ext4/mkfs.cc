@@ -1,6 +1,6 @@
 #include "native/ext4/mkfs.h"
 
-#include "native/ext4/engine/engine.h"
+#include "native/ext4/engine.h"
 #include "native/ext4/filesystem.h"
 
 namespace rootloom {

@@ -1,6 +1,6 @@
 #include "native/ext4/resize.h"
 
-#include "native/ext4/engine/engine.h"
+#include "native/ext4/engine.h"
 #include "native/ext4/filesystem.h"
 #include "native/ext4/fsck.h"
 #include "native/ext4/stats.h"

@@ -1,4 +1,4 @@
-#include "native/ext4/engine/engine.h"
+#include "native/ext4/engine.h"
 
 #include <algorithm>
 #include <condition_variable>
