@@ -192,9 +192,10 @@ Result<ext2_ino_t> LayerApplier::Make(LayerReader& reader, ext2_ino_t parent, co
     return editor_.MakeSpecial(parent, name, entry.type, entry.device, entry.attributes);
   }
   return editor_.MakeFile(parent, name, entry.attributes, [&](ContentWriter& writer) -> Result<uint64_t> {
-    ROOTLOOM_RETURN_IF_ERROR(reader.ReadContent([&](uint64_t offset_bytes, std::span<const std::byte> data) {
-      const Status stopped = context.CheckStopped("apply a layer");
-      return stopped.ok() ? writer.Write(offset_bytes, data) : stopped;
+    ROOTLOOM_RETURN_IF_ERROR(reader.ReadContent([&](uint64_t offset_bytes, std::span<const std::byte> data) -> Status {
+      ROOTLOOM_RETURN_IF_ERROR(context.CheckStopped("apply a layer"));
+      if (offset_bytes + data.size() > entry.size_bytes) return Corrupt("its content is longer than its size");
+      return writer.Write(offset_bytes, data);
     }));
     return entry.size_bytes;
   });

@@ -89,7 +89,6 @@ Result<Ext4Tree::Session> Ext4Tree::Enter(Purpose purpose, const CallContext& co
                      .error_number = EROFS};
     }
     if (damage_.has_value()) return *damage_;
-    change_count_ += 1;
   }
   ROOTLOOM_RETURN_IF_ERROR(store_->directories.Shrink());
   if (purpose == Purpose::kRead) filesystem_->SetContext(context);

@@ -86,6 +86,7 @@ Result<uint64_t> CopyHostFile(int host_fd, const std::string& host_path, Content
 
 Status Ext4Tree::Edit(const CallContext& context, const std::function<Status(TreeEditor&)>& body) {
   ROOTLOOM_ASSIGN_OR_RETURN(Session session, Enter(Purpose::kChange, context));
+  change_count_ += 1;
   TreeEditor editor(session.store());
   Status status = body(editor);
   if (!status.ok()) {
@@ -259,6 +260,7 @@ Result<LayerReport> Ext4Tree::ApplyLayer(const std::string& blob_path, const Lay
                                          const CallContext& context) {
   ROOTLOOM_ASSIGN_OR_RETURN(Session session, Enter(Purpose::kChange, context));
   ROOTLOOM_ASSIGN_OR_RETURN(LayerReader reader, LayerReader::Open(blob_path, context));
+  change_count_ += 1;
   LayerApplier applier(session.store());
   Result<LayerReport> report = applier.Apply(reader, options, context);
   if (!report.ok() && applier.has_begun()) damage_ = report.status().failure();

@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest';
 import type { Ext4Tree } from '../../../lib/native/ext4-tree.js';
 import { compareTrees } from '../../../lib/native/ext4-tree-compare.js';
-import { collect, scratchFolder, TestImage } from './tree-testing.js';
+import { collect, debugfs, scratchFolder, TestImage } from './tree-testing.js';
 
 async function fill(tree: Ext4Tree): Promise<void> {
   await tree.mkdir('/d/sub', { recursive: true });
@@ -78,17 +78,24 @@ it.each<[string, (tree: Ext4Tree) => Promise<void>, string[]]>([
   expect(found.filter((line) => !line.startsWith('/: '))).toEqual(expected);
 });
 
-it('compareTrees finds holes and, when asked, other times', async () => {
-  const zeros = Buffer.alloc(8192);
+it('compareTrees finds holes and, when asked, times of access', async () => {
   using folder = scratchFolder();
   await using first = await TestImage.create(folder.path, { name: 'first' });
   await using second = await TestImage.create(folder.path, { name: 'second' });
-  await first.tree.writeFile('/f', zeros);
-  await second.tree.writeFile('/f', zeros);
-  await second.tree.utimes('/f', { atimeNs: 1n });
-  expect(await collect(compareTrees(first.tree, second.tree))).toEqual([]);
-  const withAtime = await collect(compareTrees(first.tree, second.tree, { atime: true, path: '/f' }));
-  expect(withAtime).toEqual([{ path: '/f', what: ['atime'] }]);
+  const compare = (options = {}) =>
+    collect(compareTrees(first.tree, second.tree, { path: '/f', ...options }));
+  await first.tree.writeFile('/f', Buffer.alloc(8192));
+  await second.tree.writeFile('/f', Buffer.alloc(8192, 'x'));
+  await second.tree.flush();
+  expect(await compare()).toEqual([{ path: '/f', what: ['content', 'holes'] }]);
+  // Zeros behind the tree's back: the blocks stay, their content becomes that of holes.
+  const firstBlock = Number(debugfs(second.path, 'blocks /f').trim().split(' ')[0]);
+  await second.device.write(firstBlock * 4096, Buffer.alloc(8192));
+  expect(await compare()).toEqual([{ path: '/f', what: ['holes'] }]);
+  await first.tree.writeFile('/f', '', { replace: true });
+  await second.tree.writeFile('/f', '', { replace: true, atimeNs: 1n });
+  expect(await compare()).toEqual([]);
+  expect(await compare({ atime: true })).toEqual([{ path: '/f', what: ['atime'] }]);
 });
 
 it('compareTrees rejects with the reason of its signal', async () => {
