@@ -73,7 +73,7 @@ export class ImagePhase implements Phase {
     }
     await context.step('write provisioning files', async (options) => {
       const last = path.join(context.staging, 'provisioning.tar');
-      await writeFile(last, encodeProvisioningLayer(this.files));
+      await writeFile(last, await encodeProvisioningLayer(this.files));
       await tree.applyLayer(last, options);
     });
   }

@@ -171,7 +171,7 @@ describe('encodeProvisioningLayer', () => {
       ],
     });
     const archive = path.join(folder, 'layer.tar');
-    await writeFile(archive, encodeProvisioningLayer(files));
+    await writeFile(archive, await encodeProvisioningLayer(files));
     const { stdout } = await execa('tar', ['-tvf', archive, '--numeric-owner', '--quoting-style=literal']);
     const names = stdout.split('\n').map((line) => line.split(/\s+/).slice(5).join(' '));
     expect(names).toEqual(
@@ -192,7 +192,7 @@ describe('encodeProvisioningLayer', () => {
 
   test('gives the same bytes for the same set', async () => {
     const [one, two] = await Promise.all([provisioningFiles(), provisioningFiles()]);
-    expect(encodeProvisioningLayer(one).equals(encodeProvisioningLayer(two))).toBe(true);
+    expect((await encodeProvisioningLayer(one)).equals(await encodeProvisioningLayer(two))).toBe(true);
   });
 });
 

@@ -36,7 +36,7 @@ describe('writeProvisioningFiles', () => {
     await using appliedTree = applied.tree;
     const folder = await mkdtemp(path.join(tmpdir(), 'rootloom-layer-'));
     try {
-      await writeFile(path.join(folder, 'layer.tar'), encodeProvisioningLayer(files));
+      await writeFile(path.join(folder, 'layer.tar'), await encodeProvisioningLayer(files));
       await appliedTree.applyLayer(path.join(folder, 'layer.tar'));
     } finally {
       await rm(folder, { recursive: true });
