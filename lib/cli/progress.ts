@@ -11,9 +11,13 @@ export function progressText({ step, done, total }: Progress): string {
   return done > 0 ? `${step}: ${formatByteSize(done)}` : step;
 }
 
-/** Whether standard error can show a live list. Standard output is for results, wherever it goes. */
+/**
+ * Whether standard error can show a live list: it is a terminal, of some size. Standard output is for results, wherever it
+ * goes.
+ */
 export function isLive(): boolean {
-  return process.stderr.isTTY === true && process.env.TERM !== 'dumb';
+  const { isTTY, rows } = process.stderr;
+  return isTTY === true && rows > 0 && process.env.TERM !== 'dumb';
 }
 
 /** One line of a live list, while its task runs. */

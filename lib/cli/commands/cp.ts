@@ -51,7 +51,7 @@ async function copyWhole(
 
 function formatReport({ files, bytes, skipped }: CopyOutReport): string {
   return [
-    `${files} files, ${bytes} bytes`,
+    `${files} ${files === 1 ? 'file' : 'files'}, ${bytes} bytes`,
     ...skipped.map((file) => `not copied, it is a device, fifo or socket: ${formatName(file)}`),
   ].join('\n');
 }

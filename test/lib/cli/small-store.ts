@@ -1,0 +1,55 @@
+/** A store for tests of the command line: a base disk from a small image, and the same disk with another size. */
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { execa } from 'execa';
+import { afterAll } from 'vitest';
+import { openStore, resizeRootfs } from '../../../lib/index.js';
+import { buildBase } from '../../helpers/base-build.js';
+import { makeSmallImage } from '../../helpers/small-image.js';
+
+const MIB = 1024 * 1024;
+
+export const BASE_SIZE = 64 * MIB;
+export const RESIZED_SIZE = 256 * MIB;
+/** Of a file that cannot be compressed away, in bytes. */
+export const BLOB_SIZE = 20 * MIB;
+
+export interface SmallStore {
+  /** Everything below it is removed when the test file ends. */
+  folder: string;
+  /** The store's folder. */
+  path: string;
+  /** The image that the disks were made from, as rootloom takes it. */
+  reference: string;
+  /** Of 64 MiB, with the image's files. */
+  base: string;
+  /** Of 256 MiB, the same files. */
+  resized: string;
+}
+
+/** Adds a layer with one file to an image, under another tag when one is given. */
+export async function addToImage(reference: string, file: string, name: string, tag?: string): Promise<void> {
+  const tar = `${file}.tar`;
+  const rename = `--transform=s|.*|${name}|`;
+  const options = ['--create', '--owner=0', '--group=0', '--mode=0644', '--file', tar, '--absolute-names'];
+  await execa('tar', [...options, rename, file]);
+  const image = ['--image', reference.replace(/^oci:/, ''), ...(tag === undefined ? [] : ['--tag', tag])];
+  await execa('umoci', ['raw', 'add-layer', ...image, tar]);
+  await rm(tar);
+}
+
+/** For `beforeAll`. */
+export async function makeSmallStore(): Promise<SmallStore> {
+  const folder = await mkdtemp(path.join(tmpdir(), 'rootloom-cli-'));
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+  const { reference } = await makeSmallImage(folder);
+  await writeFile(path.join(folder, 'blob'), randomBytes(BLOB_SIZE));
+  await addToImage(reference, path.join(folder, 'blob'), 'srv/blob');
+  const storePath = path.join(folder, 'store');
+  await using store = await openStore(storePath);
+  const { build } = await buildBase({ store, reference, disk: { size: BASE_SIZE } });
+  const { buildId } = await resizeRootfs(store, build.id, { disk: { size: RESIZED_SIZE } });
+  return { folder, path: storePath, reference, base: build.id, resized: buildId };
+}
