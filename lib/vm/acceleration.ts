@@ -110,7 +110,7 @@ async function probe(
 }
 
 async function bootProbe(program: string, kernel: KernelBundle, signal: AbortSignal): Promise<void> {
-  const runDir = await RunDir.create({ signal });
+  await using runDir = await RunDir.create({ signal });
   const { session } = await QemuSession.start(
     {
       program,

@@ -6,6 +6,7 @@ import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { RootloomError } from '../errors.js';
+import { withSystemErrors } from '../util/system-error.js';
 import type { RunDir } from './run-dir.js';
 
 /** Where builds leave the keeper, and where packages have it; the package's root is two folders up. */
@@ -50,13 +51,17 @@ export class KeptProcess {
    */
   static async start(command: readonly string[], runDir: RunDir): Promise<KeptProcess> {
     // A session of its own: Ctrl-C on our terminal is for us, and we decide what becomes of the program.
-    const child = spawn(await findKeeper(), ['--run-dir', runDir.path, '--', ...command], {
+    const keeper = await findKeeper();
+    const child = spawn(keeper, ['--run-dir', runDir.path, '--', ...command], {
       cwd: '/',
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
     });
     const kept = new KeptProcess(child, runDir);
-    await new Promise<void>((resolve, reject) => child.once('spawn', resolve).once('error', reject));
+    const spawned = new Promise<void>((resolve, reject) => {
+      child.once('spawn', resolve).once('error', reject);
+    });
+    await withSystemErrors('start', keeper, () => spawned);
     return kept;
   }
 

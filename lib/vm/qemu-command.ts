@@ -10,6 +10,7 @@ import type { MachineDescription } from './machine.js';
 const KERNEL_ARGUMENTS = [
   'console=ttyS0',
   'panic=-1',
+  'reboot=t',
   'quiet',
   'pci=off',
   'net.ifnames=0',

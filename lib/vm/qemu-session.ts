@@ -48,15 +48,14 @@ export class QemuSession {
   }
 
   /**
-   * Starts QEMU and waits until it has connected. Takes over the run directory of `spec`. Rejects with VM_FAILED, TOOL_MISSING, IO, or
-   * `signal.reason`; nothing is left then.
+   * Starts QEMU and waits until it has connected. From then on the run directory of `spec` goes when QEMU does. Rejects with
+   * VM_FAILED, TOOL_MISSING, IO, or `signal.reason`; no process is left then, the run directory is still the caller's.
    */
   static async start(
     spec: SessionSpec,
     options: SessionOptions,
   ): Promise<{ session: QemuSession; qmp: QmpClient; agentSocket: Socket; qemuVersion: string }> {
     const cleaner = new Cleaner('the start of a virtual machine');
-    cleaner.use('the run directory', spec.runDir);
     try {
       options.signal?.throwIfAborted();
       const qmpListener = await SocketListener.open(spec.runDir.file('qmp.sock'));

@@ -49,37 +49,49 @@ class QemuDriver implements VmDriver {
     private readonly host: Pick<HostTraits, 'hostCpu' | 'tscKhz'>,
   ) {}
 
-  async create(spec: VmSpec, options: StartOptions = {}): Promise<Vm> {
-    const { cpus = DEFAULT_CPUS, memoryBytes = DEFAULT_MEMORY_BYTES, network = false } = spec;
-    assertShape(cpus, memoryBytes);
-    const commandLine = kernelCommandLine({
-      tscKhz: this.acceleration.accelerator === 'tcg' ? this.host.tscKhz : undefined,
-      init: spec.init ?? DEFAULT_INIT,
-      extra: spec.kernelArguments,
+  create(spec: VmSpec, options: StartOptions = {}): Promise<Vm> {
+    return this.#inRunDir(spec.runDir, options, async (runDir) => {
+      const { kernel, cpus = DEFAULT_CPUS, memoryBytes = DEFAULT_MEMORY_BYTES, network = false } = spec;
+      assertShape(cpus, memoryBytes);
+      const commandLine = kernelCommandLine({
+        tscKhz: this.acceleration.accelerator === 'tcg' ? this.host.tscKhz : undefined,
+        init: spec.init ?? DEFAULT_INIT,
+        extra: spec.kernelArguments,
+      });
+      const { kernelFile, initramfsFile } = kernel;
+      const session = this.#sessionSpec({ cpus, memoryBytes, network }, spec.disk, runDir, {
+        memory: { path: spec.memoryPath ?? runDir.file('memory'), shared: true },
+        start: { kernelFile, initramfsFile, commandLine },
+      });
+      return this.#start(session, options);
     });
-    const { kernelFile, initramfsFile } = spec.kernel;
-    const runDir = spec.runDir ?? (await RunDir.create({ signal: options.signal }));
-    const session = this.#sessionSpec({ cpus, memoryBytes, network }, spec.disk, runDir, {
-      memory: { path: spec.memoryPath ?? runDir.file('memory'), shared: true },
-      start: { kernelFile, initramfsFile, commandLine },
-    });
-    return this.#start(session, options);
   }
 
-  async restore(spec: RestoreSpec, options: StartOptions = {}): Promise<Vm> {
-    const { machine, stateFile, memoryFile } = spec.snapshot;
-    const runDir = spec.runDir ?? (await RunDir.create({ signal: options.signal }));
-    const session = this.#sessionSpec(machine, spec.disk, runDir, {
-      memory: { path: memoryFile, shared: spec.memory === 'shared' },
-      start: 'incoming',
-    });
-    try {
+  restore(spec: RestoreSpec, options: StartOptions = {}): Promise<Vm> {
+    return this.#inRunDir(spec.runDir, options, async (runDir) => {
+      const { machine, stateFile, memoryFile } = spec.snapshot;
       await assertMemoryFile(memoryFile, machine.memoryBytes);
+      const session = this.#sessionSpec(machine, spec.disk, runDir, {
+        memory: { path: memoryFile, shared: spec.memory === 'shared' },
+        start: 'incoming',
+      });
+      return this.#start(session, options, { machine, stateFile });
+    });
+  }
+
+  /** Sees to it that the run directory, the caller's or a new one, is gone when `body` fails, at whatever point. */
+  async #inRunDir(
+    given: RunDir | undefined,
+    { signal }: StartOptions,
+    body: (runDir: RunDir) => Promise<Vm>,
+  ): Promise<Vm> {
+    const runDir = given ?? (await RunDir.create({ signal }));
+    try {
+      return await body(runDir);
     } catch (error) {
       await runDir.remove();
       throw error;
     }
-    return this.#start(session, options, { machine, stateFile });
   }
 
   #sessionSpec(

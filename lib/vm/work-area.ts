@@ -1,9 +1,8 @@
 /** Where this room keeps its temporary folders: one area for each user of the machine. */
-import { lstat } from 'node:fs/promises';
+import { lstat, mkdir } from 'node:fs/promises';
 import { tmpdir, userInfo } from 'node:os';
 import path from 'node:path';
 import { RootloomError } from '../errors.js';
-import { makeFolder } from '../util/atomic-file.js';
 import { OwnedFolder, sweepOwnedFolders } from '../util/owned-folder.js';
 import { withSystemErrors } from '../util/system-error.js';
 
@@ -17,7 +16,7 @@ export async function makeWorkFolder(
   { area = defaultArea() }: { area?: string | undefined } = {},
   signal?: AbortSignal,
 ): Promise<OwnedFolder> {
-  await makeFolder(area);
+  await withSystemErrors('create the folder', area, () => mkdir(area, { recursive: true, mode: 0o700 }));
   await checkOwner(area);
   await sweepOwnedFolders(area, signal);
   return OwnedFolder.create(area, signal);

@@ -1,6 +1,7 @@
 #include "native/keeper/keeper.h"
 
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -34,6 +35,8 @@ sigset_t WatchedSignals() {
   if (::getppid() != keeper_pid) ::_exit(1);
   if (error_number == 0) {
     ::sigprocmask(SIG_SETMASK, &original_mask, nullptr);
+    // What the owner's other libraries let slip through is not for the command to hold open. Before Linux 5.11 it is.
+    ::close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
     ::execvp(argv[0], argv);
     error_number = errno;
   }
