@@ -1,8 +1,8 @@
 # e2fsprogs, from source, as static libraries of this build: the system's libext2fs is never looked for.
 #
 # Gives the target rootloom_ext2fs: include directories and libraries of libext2fs and what it needs; its properties
-# E2FSPROGS_SOURCE and E2FSPROGS_BUILD are the source tree and the folder of what its build generates. Its own configure and make build it, outside the source tree, which stays
-# as it is.
+# E2FSPROGS_SOURCE and E2FSPROGS_BUILD are the source tree and the folder of what its build generates. Its own configure
+# and make build it, outside the source tree, which stays as it is.
 include(ExternalProject)
 
 set(ENV_E2FSPROGS_SOURCE "$ENV{E2FSPROGS_SOURCE}")
@@ -23,7 +23,8 @@ set(e2fsprogs_libraries
 set(e2fsprogs_make ${CMAKE_COMMAND} -E env MAKEFLAGS= make -s -j4)
 
 # The private uuid and blkid are chosen so that no development package of the system is needed; of blkid only the
-# headers are used. The order of the build steps is that of the generated headers.
+# headers are used. The build steps follow the generated headers: upstream's rules for objects do not depend on them, so a
+# parallel make may compile an object before its header is there.
 ExternalProject_Add(e2fsprogs
   SOURCE_DIR ${ROOTLOOM_E2FSPROGS_SOURCE}
   BINARY_DIR ${e2fsprogs_build}
@@ -38,9 +39,11 @@ ExternalProject_Add(e2fsprogs
     --without-libarchive --without-systemd-unit-dir --without-udev-rules-dir --without-crond-dir
   BUILD_COMMAND ${e2fsprogs_make} -C util subst dirpaths.h
     COMMAND ${e2fsprogs_make} -C lib/et compile_et libcom_err.a
-    COMMAND ${e2fsprogs_make} -C lib/uuid uuid.h uuid_types.h libuuid.a
+    COMMAND ${e2fsprogs_make} -C lib/uuid uuid.h uuid_types.h
+    COMMAND ${e2fsprogs_make} -C lib/uuid libuuid.a
     COMMAND ${e2fsprogs_make} -C lib/blkid blkid.h blkid_types.h
-    COMMAND ${e2fsprogs_make} -C lib/ext2fs ext2_err.h ext2_types.h libext2fs.a
+    COMMAND ${e2fsprogs_make} -C lib/ext2fs ext2_err.h ext2_types.h
+    COMMAND ${e2fsprogs_make} -C lib/ext2fs libext2fs.a
     COMMAND ${e2fsprogs_make} -C lib/e2p libe2p.a
     COMMAND ${e2fsprogs_make} -C lib/support libsupport.a
   INSTALL_COMMAND ""
