@@ -1,3 +1,5 @@
+# A shim: CMakeLists.txt is the only build truth. node-gyp and prebuildify run it through this file, and find the addon
+# where they look for it. What the action is said to make never exists, so that CMake is asked each time.
 {
   "targets": [
     {
@@ -7,8 +9,8 @@
         {
           "action_name": "cmake",
           "inputs": [],
-          "outputs": ["build/Release/rootloom.node"],
-          "action": ["node", "scripts/build-native.mjs"]
+          "outputs": ["<(INTERMEDIATE_DIR)/always"],
+          "action": ["node", "scripts/build-native.mjs", "<(PRODUCT_DIR)"]
         }
       ]
     }
