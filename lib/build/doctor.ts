@@ -5,13 +5,13 @@ import { execa } from 'execa';
 import { isRootloomError } from '../errors.js';
 import type { CallOptions } from '../native/call.js';
 import { ext4 } from '../native/ext4.js';
-import { readStaticBusybox } from '../rootfs/provisioning/static-busybox.js';
 import { parseStorageUrl } from '../storage/storage-url.js';
 import { formatByteSize } from '../util/byte-size.js';
 import { statIfThere } from '../util/lookup.js';
+import { readStaticBusybox } from '../util/static-busybox.js';
+import { findTool, type Tool } from '../util/tool.js';
 import { chooseAcceleration } from '../vm/acceleration.js';
 import { defaultBundleFolder, type KernelBundle, openKernelBundle } from '../vm/kernel-bundle.js';
-import { findTool, type Tool } from '../vm/tool.js';
 import { defaultStoreUrl } from './defaults.js';
 
 /**
@@ -96,7 +96,8 @@ async function checkQemu(options: Call): Promise<MachineFinding> {
 }
 
 async function checkBusybox(): Promise<MachineFinding> {
-  if ((await ifThere(readStaticBusybox())) !== undefined) return ok('static busybox', 'on PATH');
+  if ((await ifThere(readStaticBusybox('find busybox'))) !== undefined)
+    return ok('static busybox', 'on PATH');
   const cost = 'no template can be built: provisioning and the initramfs run on it';
   return { name: 'static busybox', state: 'missing', found: 'not on PATH (busybox-static)', cost };
 }

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { RootloomError } from '../errors.js';
 import { readJsonFile, writeJsonAtomically } from '../util/atomic-file.js';
 import { withFileLock } from '../util/file-lock.js';
+import { runTool } from '../util/tool.js';
 import { withDeadline } from './deadline.js';
 import type { Acceleration, Accelerator } from './driver.js';
 import { PROBE_ARGUMENT, PROBE_MARKER } from './initramfs.js';
@@ -13,7 +14,6 @@ import { defaultCacheDir, ensureKernelBundle, type KernelBundle } from './kernel
 import { kernelCommandLine } from './qemu-command.js';
 import { QemuSession } from './qemu-session.js';
 import { RunDir } from './run-dir.js';
-import { runTool } from './tool.js';
 
 const KVM_DEVICE = '/dev/kvm';
 

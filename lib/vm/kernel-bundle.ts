@@ -8,6 +8,7 @@ import { readJsonFile, syncPath, writeFileAtomically, writeJsonAtomically } from
 import { digestBytes, digestFile, digestJson } from '../util/digest.js';
 import { withFileLock } from '../util/file-lock.js';
 import { listIfThere } from '../util/lookup.js';
+import { readStaticBusybox } from '../util/static-busybox.js';
 import { withSystemErrors } from '../util/system-error.js';
 import { INIT_SCRIPT, makeInitramfs } from './initramfs.js';
 import { type KernelDescription, kernelDescription } from './kernel-description.js';
@@ -19,7 +20,6 @@ import {
   unpackKernelPackage,
   useKernelFile,
 } from './kernel-source.js';
-import { readStaticBusybox } from './static-busybox.js';
 import { makeWorkFolder } from './work-area.js';
 
 const KERNEL_FILE = 'kernel';
@@ -147,7 +147,7 @@ async function writeBundle(
   outDir: string,
   { busybox: busyboxFile, signal }: KernelBundleOptions,
 ): Promise<KernelDescription> {
-  const busybox = await readStaticBusybox(busyboxFile);
+  const busybox = await readStaticBusybox('make an initramfs', busyboxFile);
   const modules = modulesDir === undefined ? [] : await readModules(modulesDir, signal);
   const initramfs = makeInitramfs(busybox, modules);
   const target = path.join(outDir, KERNEL_FILE);

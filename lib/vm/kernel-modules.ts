@@ -4,7 +4,7 @@ import path from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { RootloomError } from '../errors.js';
 import { withSystemErrors } from '../util/system-error.js';
-import { runTool } from './tool.js';
+import { runTool } from '../util/tool.js';
 
 /** Without these no guest of ours boots; a kernel has them as modules or built in. */
 const REQUIRED = ['virtio_mmio', 'virtio_blk', 'ext4', 'virtio_console'] as const;

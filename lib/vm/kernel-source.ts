@@ -5,8 +5,8 @@ import { RootloomError } from '../errors.js';
 import { digestFile } from '../util/digest.js';
 import { listIfThere, statIfThere } from '../util/lookup.js';
 import { withSystemErrors } from '../util/system-error.js';
+import { runTool } from '../util/tool.js';
 import type { KernelOrigin } from './kernel-description.js';
-import { runTool } from './tool.js';
 
 /** The kernel that guests get unless told otherwise. It has what clouds need, and therefore virtio. */
 export const DEFAULT_KERNEL_PACKAGE = 'linux-image-cloud-amd64';

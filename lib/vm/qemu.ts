@@ -3,6 +3,7 @@ import { stat } from 'node:fs/promises';
 import { RootloomError } from '../errors.js';
 import { Cleaner } from '../util/cleaner.js';
 import { withSystemErrors } from '../util/system-error.js';
+import { findTool } from '../util/tool.js';
 import { type AccelerationOptions, chooseAcceleration } from './acceleration.js';
 import type { Acceleration, RestoreSpec, StartOptions, Vm, VmDriver, VmSpec } from './driver.js';
 import { measureTscKhz } from './keeper.js';
@@ -11,7 +12,6 @@ import { kernelCommandLine } from './qemu-command.js';
 import { QemuSession, type SessionSpec } from './qemu-session.js';
 import { QemuVm } from './qemu-vm.js';
 import { RunDir } from './run-dir.js';
-import { findTool } from './tool.js';
 import { loadState, prepareTransfers } from './vm-state.js';
 
 const MIB = 1 << 20;

@@ -7,12 +7,12 @@
  */
 import { readFile } from 'node:fs/promises';
 import { digestBytes, digestJson } from '../../util/digest.js';
+import { readStaticBusybox } from '../../util/static-busybox.js';
 import { withSystemErrors } from '../../util/system-error.js';
 import { readAssets } from './assets.js';
 import { PAYLOAD_FOLDER } from './config.js';
 import { generateFiles } from './generated.js';
 import { type ExtraFile, type ProvisioningOptions, resolveOptions } from './options.js';
-import { readStaticBusybox } from './static-busybox.js';
 
 export type { ExtraFile, GuestNetwork, InjectedAgent, ProvisioningOptions } from './options.js';
 
@@ -76,7 +76,7 @@ export async function provisioningFiles(options: ProvisioningOptions = {}): Prom
   const root = { uid: 0, gid: 0 };
   const [assets, busybox, extras] = await Promise.all([
     readAssets(),
-    readStaticBusybox(resolved.busybox),
+    readStaticBusybox('prepare provisioning', resolved.busybox),
     Promise.all(resolved.files.map(readExtraFile)),
   ]);
   const files: ProvisioningFile[] = [

@@ -12,7 +12,7 @@ import {
   provisioningFiles,
 } from '../../../lib/rootfs/provisioning/files.js';
 import { encodeProvisioningLayer } from '../../../lib/rootfs/provisioning/layer.js';
-import { isStaticProgram, readStaticBusybox } from '../../../lib/rootfs/provisioning/static-busybox.js';
+import { isStaticProgram, readStaticBusybox } from '../../../lib/util/static-busybox.js';
 
 const ASSETS = fileURLToPath(new URL('../../../lib/rootfs/provisioning/assets/', import.meta.url));
 
@@ -198,7 +198,7 @@ describe('encodeProvisioningLayer', () => {
 
 describe('readStaticBusybox', () => {
   test('refuses a program that needs a loader, and what is no program', async () => {
-    const failure = readStaticBusybox(process.execPath);
+    const failure = readStaticBusybox('test', process.execPath);
     await expect(failure).rejects.toMatchObject({
       code: 'TOOL_MISSING',
       context: { path: process.execPath },
@@ -211,7 +211,7 @@ describe('readStaticBusybox', () => {
     const before = process.env.PATH;
     process.env.PATH = folder;
     try {
-      await expect(readStaticBusybox()).rejects.toMatchObject({ code: 'TOOL_MISSING' });
+      await expect(readStaticBusybox('test')).rejects.toMatchObject({ code: 'TOOL_MISSING' });
     } finally {
       process.env.PATH = before;
     }

@@ -2,10 +2,10 @@ import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterEach, expect, test, vi } from 'vitest';
+import { findTool } from '../../../lib/util/tool.js';
 import { chooseAcceleration } from '../../../lib/vm/acceleration.js';
 import { ensureKernelBundle } from '../../../lib/vm/kernel-bundle.js';
 import { openQemuDriver } from '../../../lib/vm/qemu.js';
-import { findTool } from '../../../lib/vm/tool.js';
 import { findProcesses } from '../../helpers/processes.js';
 import { makeScratch } from '../../helpers/temporary.js';
 

@@ -1,9 +1,9 @@
-/** Runs the system's programs that this room needs. */
+/** Finds and runs the system's programs. */
 import { access, constants } from 'node:fs/promises';
 import path from 'node:path';
 import { execa } from 'execa';
 import { RootloomError } from '../errors.js';
-import { isSystemError } from '../util/system-error.js';
+import { isSystemError } from './system-error.js';
 
 const TAIL_LINES = 30;
 
