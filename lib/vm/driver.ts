@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { Console } from './console.js';
 import type { GuestAgent, GuestCallOptions } from './guest-agent.js';
 import type { KernelBundle } from './kernel-bundle.js';
-import type { MachineDescription } from './machine.js';
+import type { HostTraits, MachineDescription } from './machine.js';
 import type { RunDir } from './run-dir.js';
 
 export type Accelerator = 'kvm' | 'tcg';
@@ -75,6 +75,8 @@ export interface StartOptions {
 
 export interface VmDriver {
   readonly acceleration: Acceleration;
+  /** What of every machine this host decides; a snapshot goes on only where it fits (see `assertCompatible`). */
+  readonly host: HostTraits;
   /**
    * Starts a machine; resolves when its processors run, long before its guest is up. Rejects with VM_FAILED (`logTail` has the
    * last lines of console and emulator), TOOL_MISSING, IO, NO_SPACE, RangeError, or `signal.reason`; nothing is left then.
@@ -114,6 +116,11 @@ export interface Vm extends AsyncDisposable {
   readonly console: Console;
   readonly machine: MachineDescription;
   readonly memoryPath: string;
+  /**
+   * Resolves when the disk's server has refused a request of the guest, or has gone. The guest goes on with an error of its own,
+   * but what is on its disk is not to be relied on. Never rejects.
+   */
+  readonly diskFailed: Promise<void>;
 
   /** Resolves with how it ended. Rejects with VM_FAILED when the emulator failed, GUEST_TIMEOUT, or `signal.reason`. */
   waitForExit(options?: GuestCallOptions): Promise<VmEndReason>;

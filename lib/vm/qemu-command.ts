@@ -92,7 +92,10 @@ function socketArguments(id: string, path: string): string[] {
   return ['-chardev', `socket,id=${id},server=off,path=${escapeCommas(path)}`];
 }
 
-/** Trims of the guest, and zeros that it writes, reach the server as such. */
+/**
+ * Trims of the guest, and zeros that it writes, reach the server as such. What the server refuses is an error in the guest, too:
+ * by itself QEMU would stop the machine when the host is full, and nobody would know why it hangs.
+ */
 function diskArguments({ socketPath, exportName }: QemuDisk): string[] {
   const block = {
     driver: 'nbd',
@@ -104,7 +107,10 @@ function diskArguments({ socketPath, exportName }: QemuDisk): string[] {
   };
   return [
     ...['-blockdev', JSON.stringify(block)],
-    ...['-device', 'virtio-blk-device,drive=disk,physical_block_size=4096,discard_granularity=4096'],
+    ...[
+      '-device',
+      'virtio-blk-device,drive=disk,physical_block_size=4096,discard_granularity=4096,werror=report',
+    ],
   ];
 }
 

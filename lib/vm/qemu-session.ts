@@ -29,6 +29,9 @@ export class QemuSession {
   /** Resolves when the process is gone, all that it told read and its run directory removed. */
   readonly ended: Promise<ProcessEnd>;
   readonly console: Console;
+  /** Resolves when QEMU has told that a request of the guest to its disk has failed. */
+  readonly diskFailed: Promise<void>;
+  #noteDiskFailure: () => void = () => {};
   readonly #errors: Console;
   /** Resolves when QMP has told everything: why the guest ended is known then. */
   #toldAll: Promise<void> = Promise.resolve();
@@ -41,6 +44,9 @@ export class QemuSession {
   ) {
     this.console = new Console(process.stdout);
     this.#errors = new Console(process.stderr);
+    this.diskFailed = new Promise((resolve) => {
+      this.#noteDiskFailure = resolve;
+    });
     this.ended = process.ended.then(async (end) => {
       await this.#toldAll;
       return end;
@@ -128,6 +134,7 @@ export class QemuSession {
 
   #note({ event, data }: QmpEvent): void {
     if (event === 'SHUTDOWN') this.#shutdownReason = String(data.reason);
+    if (event === 'BLOCK_IO_ERROR') this.#noteDiskFailure();
   }
 
   async #untilEnded<Value>(work: Promise<Value>, { signal, timeoutMs }: SessionOptions): Promise<Value> {

@@ -50,6 +50,10 @@ export class QemuVm implements Vm {
     return this.parts.machine;
   }
 
+  get diskFailed(): Promise<void> {
+    return this.parts.session.diskFailed;
+  }
+
   get memoryPath(): string {
     return this.parts.memory.path;
   }

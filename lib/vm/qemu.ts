@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import { RootloomError } from '../errors.js';
 import { Cleaner } from '../util/cleaner.js';
 import { withSystemErrors } from '../util/system-error.js';
-import { findTool } from '../util/tool.js';
+import { findTool, runTool } from '../util/tool.js';
 import { type AccelerationOptions, chooseAcceleration } from './acceleration.js';
 import type { Acceleration, RestoreSpec, StartOptions, Vm, VmDriver, VmSpec } from './driver.js';
 import { measureTscKhz } from './keeper.js';
@@ -38,15 +38,26 @@ export async function openQemuDriver(options: AccelerationOptions = {}): Promise
   }
   const program = await findTool('qemu-system-x86_64', operation);
   const acceleration = await chooseAcceleration(program, options);
-  const hostCpu = acceleration.accelerator === 'kvm' ? await readHostCpu() : null;
-  return new QemuDriver(program, acceleration, { hostCpu, tscKhz: await measureTscKhz() });
+  const { accelerator } = acceleration;
+  const [qemuVersion, tscKhz] = await Promise.all([readQemuVersion(options), measureTscKhz()]);
+  const hostCpu = accelerator === 'kvm' ? await readHostCpu() : null;
+  return new QemuDriver(program, acceleration, { qemuVersion, accelerator, hostCpu, tscKhz });
+}
+
+/** As its greeting names it: "7.2.22". */
+async function readQemuVersion({ signal }: { signal?: AbortSignal | undefined }): Promise<string> {
+  const operation = 'ask QEMU for its version';
+  const text = (await runTool('qemu-system-x86_64', ['--version'], operation, { signal })).toString();
+  const version = /version (\d+\.\d+\.\d+)/.exec(text)?.[1];
+  if (version !== undefined) return version;
+  throw new RootloomError('UNSUPPORTED', `Cannot ${operation}: it said ${text.trim()}`, { operation });
 }
 
 class QemuDriver implements VmDriver {
   constructor(
     private readonly program: string,
     readonly acceleration: Acceleration,
-    private readonly host: Pick<HostTraits, 'hostCpu' | 'tscKhz'>,
+    readonly host: HostTraits,
   ) {}
 
   create(spec: VmSpec, options: StartOptions = {}): Promise<Vm> {
@@ -122,7 +133,7 @@ class QemuDriver implements VmDriver {
     cleaner.defer('QEMU', () => session.stop());
     try {
       const { accelerator } = this.acceleration;
-      const traits: HostTraits = { qemuVersion, accelerator, ...this.host };
+      const traits: HostTraits = { ...this.host, qemuVersion };
       const { cpus, memoryBytes, network } = spec.machine;
       const machine: MachineDescription = { formatVersion: 1, ...traits, cpus, memoryBytes, network };
       await prepareTransfers(qmp, signal);
@@ -145,7 +156,8 @@ class QemuDriver implements VmDriver {
   }
 }
 
-function assertShape(cpus: number, memoryBytes: number): void {
+/** Throws RangeError for a machine that cannot be. */
+export function assertShape(cpus: number, memoryBytes: number): void {
   if (!Number.isInteger(cpus) || cpus < 1 || cpus > MAX_CPUS) {
     throw new RangeError(`A virtual machine has 1 to ${MAX_CPUS} processors, not ${cpus}`);
   }

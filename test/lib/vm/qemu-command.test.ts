@@ -48,7 +48,7 @@ test('qemuCommand writes the whole line', () => {
     'virtio-serial-device',
     'virtserialport,chardev=agent,name=org.qemu.guest_agent.0',
     'virtio-rng-device',
-    'virtio-blk-device,drive=disk,physical_block_size=4096,discard_granularity=4096',
+    'virtio-blk-device,drive=disk,physical_block_size=4096,discard_granularity=4096,werror=report',
     'virtio-net-device,netdev=net',
   ]);
   expect(valuesOf(command, '-append')).toEqual(['init=/sbin/init']);
