@@ -5,7 +5,7 @@
  */
 import { fuzzStage } from './check/fuzz-stage.js';
 import { nativeStage } from './check/native-stage.js';
-import { checkStage, type Outcome, type Stage } from './check/stage.js';
+import { checkStage, type Outcome, type Stage, sumOutcomes } from './check/stage.js';
 import { vitestStage } from './check/vitest-stage.js';
 
 const FUZZ_SECONDS = Number(process.env.ROOTLOOM_FUZZ_SECONDS ?? 60);
@@ -15,11 +15,12 @@ const STAGES: Record<string, Stage> = {
   lint: checkStage('TypeScript format and lint', 'npx', ['biome', 'ci', '--error-on-warnings']),
   types: checkStage('types', 'npx', ['tsc', '-p', 'tsconfig.json']),
   tidy: checkStage('tidy', 'npx', ['tsx', 'scripts/tidy.ts']),
-  native: nativeStage({ name: 'native tests', buildFolder: 'build/tests', sanitizers: '' }),
+  // As shipped, and with assertions and sanitizers.
+  native: nativeStage({ name: 'native tests', buildFolder: 'build/tests', options: [] }),
   asan: nativeStage({
     name: 'native tests under ASan and UBSan',
     buildFolder: 'build/tests-asan',
-    sanitizers: 'address,undefined',
+    options: ['-DCMAKE_BUILD_TYPE=Debug', '-DROOTLOOM_SANITIZE=address,undefined'],
   }),
   fuzz: fuzzStage(FUZZ_SECONDS),
   lib: vitestStage(),
@@ -32,18 +33,17 @@ if (unknown.length > 0) {
   process.exit(2);
 }
 
-const total: Outcome = { passed: 0, failed: 0 };
+const outcomes: Outcome[] = [];
 const lines: string[] = [];
 for (const [key, stage] of Object.entries(STAGES)) {
   if (wanted.length > 0 && !wanted.includes(key)) continue;
   console.log(`\n==> ${stage.name}`);
   const started = Date.now();
-  const { passed, failed } = await stage.run();
-  total.passed += passed;
-  total.failed += failed;
-  lines.push(
-    `${stage.name}: ${passed} passed, ${failed} failed, ${((Date.now() - started) / 1000).toFixed(0)} s`,
-  );
+  const outcome = await stage.run();
+  const seconds = ((Date.now() - started) / 1000).toFixed(0);
+  outcomes.push(outcome);
+  lines.push(`${stage.name}: ${outcome.passed} passed, ${outcome.failed} failed, ${seconds} s`);
 }
-console.log(`\n${lines.join('\n')}\n${total.passed} passed, ${total.failed} failed`);
-process.exitCode = total.failed === 0 ? 0 : 1;
+const { passed, failed } = sumOutcomes(outcomes);
+console.log(`\n${lines.join('\n')}\n${passed} passed, ${failed} failed`);
+process.exitCode = failed === 0 ? 0 : 1;

@@ -1,44 +1,58 @@
-/** The libFuzzer programs, each for a short while; `npm run fuzz -- SECONDS` runs them longer. */
-import { mkdirSync, readdirSync } from 'node:fs';
+/** The libFuzzer programs, each for a while, as many at once as there are cores. */
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { type Outcome, runCommand, type Stage } from './stage.js';
+import {
+  buildWithCMake,
+  CORES,
+  FAILED,
+  type Outcome,
+  PASSED,
+  runCommand,
+  type Stage,
+  sumOutcomes,
+} from './stage.js';
 
 const BUILD_FOLDER = 'build/fuzz';
+const PROGRAMS = path.join(BUILD_FOLDER, 'test/fuzz');
+
+async function fuzz(program: string, seconds: number): Promise<Outcome> {
+  const corpus = path.join(BUILD_FOLDER, 'corpus', program);
+  mkdirSync(corpus, { recursive: true });
+  const logFile = path.join(BUILD_FOLDER, `${program}.log`);
+  const log = openSync(logFile, 'w');
+  const limits = [`-max_total_time=${seconds}`, '-rss_limit_mb=1024', '-timeout=25'];
+  const code = await runCommand(
+    path.resolve(PROGRAMS, program),
+    [corpus, ...limits, '-print_final_stats=1', '-verbosity=0', `-artifact_prefix=${corpus}-`],
+    { output: log },
+  );
+  closeSync(log);
+  const text = readFileSync(logFile, 'utf8');
+  const runs = /number_of_executed_units:\s*(\d+)/.exec(text)?.[1] ?? 'an unknown number of';
+  console.log(`${program}: ${runs} inputs${code === 0 ? '' : `, ended with status ${code}\n${text}`}`);
+  return code === 0 ? PASSED : FAILED;
+}
 
 export function fuzzStage(seconds: number): Stage {
   return {
     name: `fuzz, ${seconds} s a target`,
     async run() {
-      const configured = await runCommand('cmake', [
-        ...['-S', '.', '-B', BUILD_FOLDER, '-G', 'Ninja', '--log-level=WARNING'],
-        ...['-DCMAKE_C_COMPILER=clang', '-DCMAKE_CXX_COMPILER=clang++'],
-        ...['-DROOTLOOM_ADDON=OFF', '-DROOTLOOM_FUZZ=ON', '-DROOTLOOM_SANITIZE=address,undefined'],
-      ]);
-      if (
-        configured !== 0 ||
-        (await runCommand('cmake', ['--build', BUILD_FOLDER, '--target', 'fuzzers'])) !== 0
-      ) {
-        return { passed: 0, failed: 1 };
-      }
-      const outcome: Outcome = { passed: 0, failed: 0 };
-      for (const program of readdirSync(path.join(BUILD_FOLDER, 'test/fuzz')).filter((name) =>
-        name.endsWith('_fuzz'),
-      )) {
-        const corpus = path.join(BUILD_FOLDER, 'corpus', program);
-        mkdirSync(corpus, { recursive: true });
-        const code = await runCommand(path.join(BUILD_FOLDER, 'test/fuzz', program), [
-          ...[
-            corpus,
-            `-max_total_time=${seconds}`,
-            '-rss_limit_mb=1024',
-            '-print_final_stats=0',
-            '-verbosity=0',
-          ],
-          `-artifact_prefix=${corpus}-`,
-        ]);
-        outcome[code === 0 ? 'passed' : 'failed'] += 1;
-      }
-      return outcome;
+      const compiler = [
+        '-DCMAKE_C_COMPILER=clang',
+        '-DCMAKE_CXX_COMPILER=clang++',
+        '-DCMAKE_BUILD_TYPE=Debug',
+      ];
+      const options = [...compiler, '-DROOTLOOM_FUZZ=ON', '-DROOTLOOM_SANITIZE=address,undefined'];
+      if (!(await buildWithCMake(BUILD_FOLDER, options, 'fuzzers'))) return FAILED;
+      const waiting = readdirSync(PROGRAMS).filter((name) => name.endsWith('_fuzz'));
+      const outcomes: Outcome[] = [];
+      const lanes = Array.from({ length: CORES }, async () => {
+        for (let program = waiting.pop(); program !== undefined; program = waiting.pop()) {
+          outcomes.push(await fuzz(program, seconds));
+        }
+      });
+      await Promise.all(lanes);
+      return outcomes.length === 0 ? FAILED : sumOutcomes(outcomes);
     },
   };
 }

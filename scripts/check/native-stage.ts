@@ -1,64 +1,54 @@
 /** The GoogleTest programs, built by CMake and run by ctest, plain or under sanitizers. */
-import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { type Outcome, runCommand, type Stage } from './stage.js';
+import { buildWithCMake, CORES, FAILED, runCommand, type Stage, sumOutcomes } from './stage.js';
+import { type CtestProgram, countGoogleTest, readCtestPrograms } from './test-reports.js';
+
+const PROGRAM_SECONDS = 900;
 
 interface NativeStageOptions {
   name: string;
   buildFolder: string;
-  /** As -fsanitize takes it; empty for a plain build. */
-  sanitizers: string;
+  /** As CMake takes them. */
+  options: readonly string[];
 }
 
-function countCases(folder: string): Outcome {
-  const outcome = { passed: 0, failed: 0 };
-  for (const file of readdirSync(folder)) {
-    const report = JSON.parse(readFileSync(path.join(folder, file), 'utf8')) as {
-      tests: number;
-      failures: number;
-    };
-    outcome.failed += report.failures;
-    outcome.passed += report.tests - report.failures;
+function readReport(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return undefined; // A program that crashed wrote none.
   }
-  return outcome;
 }
 
-export function nativeStage({ name, buildFolder, sanitizers }: NativeStageOptions): Stage {
+export function nativeStage({ name, buildFolder, options }: NativeStageOptions): Stage {
   const reports = path.resolve(buildFolder, 'reports');
+  const summary = path.join(reports, 'ctest.xml');
+
+  function outcomeOf(program: CtestProgram) {
+    return countGoogleTest(program, readReport(path.join(reports, `${program.name}.json`)));
+  }
+
   return {
     name,
     async run() {
-      const configure = [
-        '-S',
-        '.',
-        '-B',
+      if (!(await buildWithCMake(buildFolder, ['-DROOTLOOM_TESTS=ON', ...options]))) return FAILED;
+      await rm(reports, { recursive: true, force: true });
+      await mkdir(reports, { recursive: true });
+      const args = [
+        '--test-dir',
         buildFolder,
-        '-G',
-        'Ninja',
-        '-DROOTLOOM_ADDON=OFF',
-        '-DROOTLOOM_TESTS=ON',
+        '--output-on-failure',
+        '--no-tests=error',
+        '--output-junit',
+        summary,
       ];
-      if (
-        (await runCommand('cmake', [
-          ...configure,
-          '--log-level=WARNING',
-          `-DROOTLOOM_SANITIZE=${sanitizers}`,
-        ])) !== 0
-      ) {
-        return { passed: 0, failed: 1 };
-      }
-      if ((await runCommand('cmake', ['--build', buildFolder])) !== 0) return { passed: 0, failed: 1 };
-      rmSync(reports, { recursive: true, force: true });
-      mkdirSync(reports, { recursive: true });
-      const code = await runCommand(
-        'ctest',
-        ['--test-dir', buildFolder, '--output-on-failure', '--no-tests=error', '--timeout', '900', '-j', '2'],
-        { GTEST_OUTPUT: `json:${reports}/`, UBSAN_OPTIONS: 'print_stacktrace=1' },
-      );
-      const outcome = countCases(reports);
-      // A program that crashed wrote no report: it counts as one failure at least.
-      if (code !== 0 && outcome.failed === 0) outcome.failed = 1;
-      return outcome;
+      const code = await runCommand('ctest', [...args, '--timeout', `${PROGRAM_SECONDS}`, '-j', `${CORES}`], {
+        environment: { GTEST_OUTPUT: `json:${reports}/`, UBSAN_OPTIONS: 'print_stacktrace=1' },
+      });
+      const outcome = sumOutcomes(readCtestPrograms(readReport(summary) ?? '').map(outcomeOf));
+      return code !== 0 && outcome.failed === 0 ? sumOutcomes([outcome, FAILED]) : outcome;
     },
   };
 }
