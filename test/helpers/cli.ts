@@ -19,15 +19,13 @@ async function newestSourceTime(): Promise<number> {
   return Math.max(...stats.map(({ mtimeMs }) => mtimeMs));
 }
 
-/** Compiles lib/ into dist/ when something has changed since; types are a check of their own. */
+/** Compiles lib/ into dist/ when something has changed since. */
 async function compile(): Promise<void> {
   await mkdir(path.join(PROJECT, 'build'), { recursive: true });
   await withFileLock(path.join(PROJECT, 'build/dist-lock'), undefined, async () => {
     const builtAt = (await statIfThere(MAIN))?.mtimeMs ?? 0;
     if (builtAt > (await newestSourceTime())) return;
-    const local = { cwd: PROJECT, preferLocal: true };
-    await execa('tsc', ['-p', 'tsconfig.build.json', '--noCheck'], local);
-    await execa('tsx', ['scripts/copy-assets.ts'], local);
+    await execa('bash', [path.join(PROJECT, 'scripts/build-library')]);
   });
 }
 
@@ -76,32 +74,46 @@ export async function runCliJson([command = '', ...args]: readonly string[], opt
   return { exitCode, answer: parse(stdout), error: parse(stderr)?.error };
 }
 
+export interface CliEnd {
+  exitCode: number | null;
+  signal: NodeJS.Signals | null;
+}
+
 /** The command while it runs; killed at the latest when the test ends. */
 export class RunningCli {
   stdout = '';
   stderr = '';
   readonly #process: ChildProcess;
   readonly #closed: Promise<unknown>;
+  #onOutput: () => void = () => {};
 
   private constructor(child: ChildProcess) {
     this.#process = child;
     this.#closed = once(child, 'close');
-    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
-      this.stdout += text;
+    onTestFinished(() => {
+      child.kill('SIGKILL');
     });
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      this.stderr += text;
-    });
+    for (const name of ['stdout', 'stderr'] as const) {
+      child[name]?.setEncoding('utf8').on('data', (text: string) => {
+        this[name] += text;
+        this.#onOutput();
+      });
+    }
   }
 
   static async start(args: readonly string[], options: CliOptions = {}): Promise<RunningCli> {
-    const child = spawn(process.execPath, [await cliFile(), ...args], {
-      env: environmentOf(options),
+    const stdio = ['ignore', 'pipe', 'pipe'] as const;
+    const spawnOptions = { env: environmentOf(options), stdio: [...stdio], cwd: options.cwd };
+    return new RunningCli(spawn(process.execPath, [await cliFile(), ...args], spawnOptions));
+  }
+
+  /** Runs it on a terminal of its own: all that it prints is `stdout` then. */
+  static async startOnTerminal(args: readonly string[], options: CliOptions = {}): Promise<RunningCli> {
+    const words = [process.execPath, await cliFile(), ...args].map((word) => `'${word}'`);
+    const command = `stty rows 24 cols 120; exec ${words.join(' ')}`; // A new terminal has no size at all.
+    const child = spawn('script', ['--quiet', '--return', '--command', command, '/dev/null'], {
+      env: { ...environmentOf(options), TERM: 'xterm' },
       stdio: ['ignore', 'pipe', 'pipe'],
-      cwd: options.cwd,
-    });
-    onTestFinished(() => {
-      child.kill('SIGKILL');
     });
     return new RunningCli(child);
   }
@@ -113,14 +125,12 @@ export class RunningCli {
   /** Waits until the command has written text that matches, to either stream. */
   async waitFor(pattern: RegExp): Promise<void> {
     const isThere = () => pattern.test(this.stdout) || pattern.test(this.stderr);
-    while (!isThere()) {
-      const streams = [this.#process.stdout, this.#process.stderr];
-      const ended = this.#closed.then(() => 'ended' as const);
-      const more = Promise.race(streams.map((stream) => stream && once(stream, 'data')));
-      if ((await Promise.race([more, ended])) === 'ended' && !isThere()) {
-        throw new Error(`The command ended without ${pattern}: ${this.stdout}${this.stderr}`);
-      }
-    }
+    const written = new Promise<void>((resolve) => {
+      this.#onOutput = () => isThere() && resolve();
+      this.#onOutput();
+    });
+    await Promise.race([written, this.#closed]);
+    if (!isThere()) throw new Error(`The command ended without ${pattern}: ${this.stdout}${this.stderr}`);
   }
 
   /** The reader of its standard output goes away. */
@@ -129,12 +139,12 @@ export class RunningCli {
   }
 
   /** Sends a signal and waits for the end. */
-  async end(signal: NodeJS.Signals): Promise<{ exitCode: number | null; signal: NodeJS.Signals | null }> {
+  async end(signal: NodeJS.Signals): Promise<CliEnd> {
     this.#process.kill(signal);
     return this.waitForExit();
   }
 
-  async waitForExit(): Promise<{ exitCode: number | null; signal: NodeJS.Signals | null }> {
+  async waitForExit(): Promise<CliEnd> {
     await this.#closed;
     return { exitCode: this.#process.exitCode, signal: this.#process.signalCode };
   }

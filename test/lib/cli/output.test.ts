@@ -5,12 +5,15 @@ import { mkdtemp, open, readdir, readFile, stat, writeFile } from 'node:fs/promi
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
-import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { cliFile, RunningCli, runCli, runCliJson } from '../../helpers/cli.js';
 import { findChildren } from '../../helpers/processes.js';
 import { startChild } from '../../helpers/temporary.js';
 import { publishSlowBuild } from './slow-build.js';
 import { makeSmallStore, RESIZED_SIZE, type SmallStore } from './small-store.js';
+
+const SHOW_CURSOR = '\x1b[?25h';
+const HIDE_CURSOR = '\x1b[?25l';
 
 let store: SmallStore;
 let slow: string;
@@ -162,54 +165,19 @@ describe('standard output', () => {
   });
 });
 
-/** Runs the command on a terminal of its own. */
-async function startOnTerminal(args: readonly string[]): Promise<RunningTerminal> {
-  const words = [process.execPath, await cliFile(), ...args].map((word) => `'${word}'`);
-  const command = `stty rows 24 cols 120; exec ${words.join(' ')}`; // A new terminal has no size at all.
-  const child = spawn('script', ['--quiet', '--return', '--command', command, '/dev/null'], {
-    env: { ...process.env, ROOTLOOM_STORE: store.path, TERM: 'xterm' },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  onTestFinished(() => {
-    child.kill('SIGKILL');
-  });
-  return new RunningTerminal(child);
-}
-
-class RunningTerminal {
-  screen = '';
-  readonly closed: Promise<unknown>;
-
-  constructor(readonly child: ReturnType<typeof spawn>) {
-    this.closed = once(child, 'close');
-    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
-      this.screen += text;
-    });
-  }
-
-  async waitFor(pattern: RegExp): Promise<void> {
-    while (!pattern.test(this.screen)) {
-      if (this.child.exitCode !== null)
-        throw new Error(`The terminal ended without ${pattern}: ${this.screen}`);
-      await sleep(10);
-    }
-  }
-}
-
 describe('on a terminal', () => {
   it('a long command shows live progress; interrupted it clears that away and says so', async () => {
     const folder = await makeFolder();
-    const terminal = await startOnTerminal(['export', slow, path.join(folder, 'raw')]);
+    const args = ['export', slow, path.join(folder, 'raw')];
+    const terminal = await RunningCli.startOnTerminal(args, { store: store.path });
     await terminal.waitFor(/export: [\d.]+ [KMG]iB of 512 GiB/);
-    const [command] = await findChildren(terminal.child.pid as number);
+    const [command] = await findChildren(terminal.pid);
     process.kill(command as number, 'SIGINT');
-    await terminal.closed;
-    expect(terminal.child.exitCode).toBe(130);
-    expect(terminal.screen).toContain(`export ${slow}`);
-    expect(terminal.screen).toContain('rootloom: Interrupted by SIGINT\r\n');
-    expect(terminal.screen.lastIndexOf('\x1b[?25h')).toBeGreaterThan(
-      terminal.screen.lastIndexOf('\x1b[?25l'),
-    );
+    expect((await terminal.waitForExit()).exitCode).toBe(130);
+    const { stdout: screen } = terminal;
+    expect(screen).toContain(`export ${slow}`);
+    expect(screen).toContain('rootloom: Interrupted by SIGINT\r\n');
+    expect(screen.lastIndexOf(SHOW_CURSOR)).toBeGreaterThan(screen.lastIndexOf(HIDE_CURSOR));
     expect(await readdir(folder)).toEqual([]);
   });
 });
