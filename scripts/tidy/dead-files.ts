@@ -1,38 +1,55 @@
 /** Source files that nothing builds, imports or runs. */
 import path from 'node:path';
-import type { Finding, SourceFile } from './source-files.js';
+import { type Finding, filesInCMake, isScript, resolveImport, type SourceFile } from './source-files.js';
 
-/** Files that people or tools start by name. */
-const ENTRIES =
-  /^(lib\/(index|cli\/main)\.ts|scripts\/[^/]+\.ts|scripts\/tidy\.ts|benchmarks\/[^/]+\.ts|vitest\.config\.ts|test\/.*\.test\.ts)$/;
+/** Files that tools find by themselves: the public API, the configuration of vitest, and what vitest runs. */
+const ENTRIES = /^(lib\/index\.ts|lib\/cli\/main\.ts|vitest\.config\.ts|test\/.*\.test\.ts)$/;
 
-function isListedInCMake(file: SourceFile, files: readonly SourceFile[]): boolean {
-  let folder = path.posix.dirname(file.name);
-  for (;;) {
-    const list = files.find(({ name }) => name === `${folder}/CMakeLists.txt`);
-    if (list !== undefined) return list.text.includes(path.posix.relative(folder, file.name));
+/** A file's path between quotes: an import, a child process that a test starts, a worker. */
+const QUOTED_PATH = /['"`]([^'"`\s]+\.(?:js|ts|mjs))['"`]/g;
+
+function filesNamedInScripts(files: readonly SourceFile[]): Set<string> {
+  const names = new Set<string>();
+  for (const file of files.filter(isScript)) {
+    for (const [, target = ''] of file.text.matchAll(QUOTED_PATH)) {
+      for (const name of [resolveImport(file, target), target]) {
+        if (name !== file.name) names.add(name);
+      }
+    }
+  }
+  return names;
+}
+
+function isListedInCMake(file: SourceFile, lists: ReadonlyMap<string, SourceFile>): boolean {
+  for (let folder = path.posix.dirname(file.name); ; folder = path.posix.dirname(folder)) {
+    const list = lists.get(path.posix.join(folder, 'CMakeLists.txt'));
+    if (list !== undefined) return filesInCMake(list).includes(path.posix.relative(folder, file.name));
     if (folder === '.') return false;
-    folder = path.posix.dirname(folder);
   }
 }
 
 export function checkDeadFiles(files: readonly SourceFile[]): Finding[] {
-  const scripts = files.filter(({ name }) => /\.(ts|mjs)$/.test(name));
+  const lists = new Map(files.map((file) => [file.name, file]));
+  const named = filesNamedInScripts(files);
+  const isNamedElsewhere = (file: SourceFile, name: string) =>
+    files.some((other) => other !== file && other.text.includes(name));
+
+  function problemOf(file: SourceFile): string | undefined {
+    if (/\.(cc|c)$/.test(file.name)) {
+      return isListedInCMake(file, lists) ? undefined : 'is in no CMakeLists.txt, so nothing builds it';
+    }
+    if (file.name.endsWith('.h')) {
+      return isNamedElsewhere(file, `"${file.name}"`) ? undefined : 'no file includes it';
+    }
+    if (ENTRIES.test(file.name) || named.has(file.name)) return undefined;
+    if (file.name.startsWith('scripts/') || file.name.startsWith('benchmarks/')) {
+      return isNamedElsewhere(file, file.name) ? undefined : 'nothing runs or imports it';
+    }
+    return isScript(file) ? 'no file imports it' : undefined;
+  }
+
   return files.flatMap((file) => {
-    if (/\.(cc|c)$/.test(file.name) && !isListedInCMake(file, files)) {
-      return [{ file: file.name, problem: 'is in no CMakeLists.txt, so nothing builds it' }];
-    }
-    if (/\.h$/.test(file.name) && file.name.startsWith('native/')) {
-      const used = files.some(({ name, text }) => name !== file.name && text.includes(`"${file.name}"`));
-      if (!used) return [{ file: file.name, problem: 'no file includes it' }];
-    }
-    if (file.name.endsWith('.ts') && !ENTRIES.test(file.name)) {
-      const base = path.posix.basename(file.name, '.ts');
-      const used = scripts.some(
-        ({ name, text }) => name !== file.name && new RegExp(`/${base}\\.(js|ts)['"]`).test(text),
-      );
-      if (!used) return [{ file: file.name, problem: 'no file imports it' }];
-    }
-    return [];
+    const problem = problemOf(file);
+    return problem === undefined ? [] : [{ file: file.name, problem }];
   });
 }

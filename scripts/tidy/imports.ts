@@ -1,20 +1,15 @@
 /** Checks every import of the product's own files against the table of rooms. */
-import path from 'node:path';
 import { LIB_ROOMS, NATIVE_ROOMS, type RoomRule } from './rooms.js';
-import type { Finding, SourceFile } from './source-files.js';
+import { type Finding, importsOf, resolveImport, type SourceFile } from './source-files.js';
 
 const INCLUDE = /^\s*#\s*include\s*([<"])([^>"]+)[>"]/gm;
-const IMPORT =
-  /(?:^|\n)\s*(?:import|export)\s[^'"]*?from\s*['"]([^'"]+)['"]|import\(\s*['"]([^'"]+)['"]\s*\)/g;
 
-function roomOf(file: string, rules: readonly RoomRule[]): RoomRule | undefined {
-  return rules.find(({ room }) => file.startsWith(`${room}/`) || file.replace(/\.[a-z]+$/, '') === room);
+function isIn(room: string, file: string): boolean {
+  return file === room || file.startsWith(`${room}/`) || file === `${room}.ts`;
 }
 
 function allows(rule: RoomRule, target: string): boolean {
-  return [rule.room, ...rule.may].some(
-    (room) => target === room || target.startsWith(`${room}/`) || target.replace(/\.[a-z]+$/, '') === room,
-  );
+  return [rule.room, ...rule.may].some((room) => isIn(room, target));
 }
 
 function ownerOf(name: string, rules: readonly RoomRule[]): RoomRule | undefined {
@@ -22,41 +17,36 @@ function ownerOf(name: string, rules: readonly RoomRule[]): RoomRule | undefined
 }
 
 function checkNative(file: SourceFile): Finding[] {
-  const rule = roomOf(file.name, NATIVE_ROOMS);
+  const rule = NATIVE_ROOMS.find(({ room }) => isIn(room, file.name));
   if (rule === undefined) return [{ file: file.name, problem: 'belongs to no room of native/' }];
-  const findings: Finding[] = [];
+  const problems: string[] = [];
   for (const [, quote, target] of file.text.matchAll(INCLUDE)) {
     if (target === undefined) continue;
     if (quote === '"' && target.startsWith('native/') && !allows(rule, target)) {
-      findings.push({ file: file.name, problem: `${rule.room} may not include ${target}` });
+      problems.push(`${rule.room} may not include ${target}`);
     }
+    if (target.startsWith('.')) problems.push(`includes ${target}, give the path from the project's root`);
     const owner = ownerOf(target, NATIVE_ROOMS);
-    if (owner !== undefined && owner !== rule) {
-      findings.push({ file: file.name, problem: `only ${owner.room} may include ${target}` });
-    }
+    if (owner !== undefined && owner !== rule) problems.push(`only ${owner.room} may include ${target}`);
   }
-  return findings;
+  return problems.map((problem) => ({ file: file.name, problem }));
 }
 
 function checkLib(file: SourceFile): Finding[] {
-  const rule = roomOf(file.name, LIB_ROOMS);
+  const rule = LIB_ROOMS.find(({ room }) => isIn(room, file.name));
   if (rule === undefined) return [{ file: file.name, problem: 'belongs to no room of lib/' }];
-  const findings: Finding[] = [];
-  for (const match of file.text.matchAll(IMPORT)) {
-    const target = match[1] ?? match[2];
-    if (target === undefined) continue;
+  const problems: string[] = [];
+  for (const target of importsOf(file)) {
     if (target.startsWith('.')) {
-      const resolved = path.posix.join(path.posix.dirname(file.name), target);
-      if (!allows(rule, resolved))
-        findings.push({ file: file.name, problem: `${rule.room} may not import ${resolved}` });
+      const resolved = resolveImport(file, target);
+      if (resolved !== 'package.json' && !allows(rule, resolved))
+        problems.push(`${rule.room} may not import ${resolved}`);
       continue;
     }
     const owner = ownerOf(target, LIB_ROOMS);
-    if (owner !== undefined && owner !== rule) {
-      findings.push({ file: file.name, problem: `only ${owner.room} may import ${target}` });
-    }
+    if (owner !== undefined && owner !== rule) problems.push(`only ${owner.room} may import ${target}`);
   }
-  return findings;
+  return problems.map((problem) => ({ file: file.name, problem }));
 }
 
 export function checkImports(files: readonly SourceFile[]): Finding[] {
