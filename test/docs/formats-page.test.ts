@@ -9,7 +9,7 @@ const PAGE = 4096;
 /** The bytes of an example: the hexadecimal pairs that each of its lines begins with. */
 async function exampleBytes(name: string): Promise<Buffer> {
   const page = await readFile(new URL('../../docs/formats.md', import.meta.url), 'utf8');
-  const block = page.split(`<!-- golden: ${name} -->\n\`\`\`\n`)[1]?.split('```')[0] ?? '';
+  const block = page.split(`<!-- golden: ${name} -->\n\`\`\`text\n`)[1]?.split('```')[0] ?? '';
   const hex = block.split('\n').map((line) => /^(?:[0-9a-f]{2}(?: |$))*/.exec(line)?.[0] ?? '');
   return Buffer.from(hex.join('').replaceAll(' ', ''), 'hex');
 }

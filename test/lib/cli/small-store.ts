@@ -13,7 +13,6 @@ const MIB = 1024 * 1024;
 
 export const BASE_SIZE = 64 * MIB;
 export const RESIZED_SIZE = 256 * MIB;
-/** Of a file that cannot be compressed away, in bytes. */
 export const BLOB_SIZE = 20 * MIB;
 
 export interface SmallStore {
@@ -40,13 +39,19 @@ export async function addToImage(reference: string, file: string, name: string, 
   await rm(tar);
 }
 
-/** For `beforeAll`. */
-export async function makeSmallStore(): Promise<SmallStore> {
+/**
+ * For `beforeAll`.
+ *
+ * @param blobBytes Size of an incompressible file /srv/blob; 0 for none.
+ */
+export async function makeSmallStore({ blobBytes = BLOB_SIZE } = {}): Promise<SmallStore> {
   const folder = await mkdtemp(path.join(tmpdir(), 'rootloom-cli-'));
   afterAll(() => rm(folder, { recursive: true, force: true }));
   const { reference } = await makeSmallImage(folder);
-  await writeFile(path.join(folder, 'blob'), randomBytes(BLOB_SIZE));
-  await addToImage(reference, path.join(folder, 'blob'), 'srv/blob');
+  if (blobBytes > 0) {
+    await writeFile(path.join(folder, 'blob'), randomBytes(blobBytes));
+    await addToImage(reference, path.join(folder, 'blob'), 'srv/blob');
+  }
   const storePath = path.join(folder, 'store');
   await using store = await openStore(storePath);
   const { build } = await buildBase({ store, reference, disk: { size: BASE_SIZE } });
