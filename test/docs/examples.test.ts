@@ -7,6 +7,7 @@ import { execa } from 'execa';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { createProgram } from '../../lib/cli/program.js';
 import { cliFile, PROJECT } from '../helpers/cli.js';
+import { ensureTemplate, TEMPLATE_TIMEOUT_MS, type TestTemplate } from '../helpers/template.js';
 import { makeSmallStore, type SmallStore } from '../lib/cli/small-store.js';
 import { type Block, listPages, readBlocks } from './pages.js';
 
@@ -21,6 +22,7 @@ const select = (language: string, ...marks: string[]) =>
   blocks.filter((block) => block.language === language && marks.includes(block.mark));
 const pagesOf = (selected: readonly Block[]) => [...new Set(selected.map(({ page }) => page))];
 const nameOf = ({ page, line }: Block) => `${page}:${line}`;
+const withName = (block: Block) => ({ ...block, name: nameOf(block) });
 
 /** What stands for a store and for ids in the examples, each where it is used and not declared. */
 const PRELUDE = {
@@ -54,8 +56,14 @@ beforeAll(async () => {
   await writeFile(path.join(bin, 'rootloom'), program, { mode: 0o755 });
 }, 120_000);
 
+/** Where a block runs. */
+interface Place {
+  cwd: string;
+  env: Record<string, string>;
+}
+
 /** A folder and a store for one block. */
-async function makePlace(): Promise<{ cwd: string; env: Record<string, string> }> {
+async function makePlace(): Promise<Place> {
   const cwd = await mkdtemp(path.join(store.folder, 'place-'));
   const copy = path.join(cwd, '.store');
   for (const part of ['templates', 'cache'])
@@ -69,6 +77,23 @@ const RUNNER = `for (const { file, cwd, env } of JSON.parse(process.argv[1])) {
   Object.assign(process.env, env);
   await import(file);
 }`;
+
+/** Runs blocks, one after the other, in one process. */
+async function runTypeScript(selected: readonly Block[], makeOne: () => Promise<Place>): Promise<void> {
+  const runs: (Place & { file: string })[] = [];
+  for (const block of selected) runs.push({ file: pathToFileURL(fileOf(block)).href, ...(await makeOne()) });
+  const args = ['--import', TSX, '--input-type=module', '--eval', RUNNER, JSON.stringify(runs)];
+  const { exitCode, stderr } = await execa(process.execPath, args, { reject: false });
+  expect({ exitCode, stderr: exitCode === 0 ? '' : stderr }).toEqual({ exitCode: 0, stderr: '' });
+}
+
+async function runShell(code: string, { cwd, env }: Place): Promise<void> {
+  const { exitCode, stderr } = await execa('bash', ['-euo', 'pipefail', '-c', code], {
+    ...{ cwd, reject: false, stdin: 'ignore' },
+    env: { ...env, PATH: `${bin}:${process.env.PATH}` },
+  });
+  expect({ exitCode, stderr: exitCode === 0 ? '' : stderr }).toEqual({ exitCode: 0, stderr: '' });
+}
 
 describe('code blocks', () => {
   it('say what is done with them', () => {
@@ -93,38 +118,42 @@ describe('code blocks', () => {
   });
 
   it.concurrent.each(pagesOf(select('ts', 'run')))('of %s run: TypeScript', async (page) => {
-    const runs: { file: string; cwd: string; env: Record<string, string> }[] = [];
-    for (const block of select('ts', 'run').filter((each) => each.page === page)) {
-      runs.push({ file: pathToFileURL(fileOf(block)).href, ...(await makePlace()) });
-    }
-    const args = ['--import', TSX, '--input-type=module', '--eval', RUNNER, JSON.stringify(runs)];
-    const { exitCode, stderr } = await execa(process.execPath, args, { reject: false });
-    expect({ exitCode, stderr: exitCode === 0 ? '' : stderr }).toEqual({ exitCode: 0, stderr: '' });
+    await runTypeScript(
+      select('ts', 'run').filter((block) => block.page === page),
+      makePlace,
+    );
   });
 
-  it.concurrent.each(select('sh', 'run').map((block) => ({ name: nameOf(block), ...block })))(
-    'at $name run: shell',
-    async ({ code }) => {
-      const { cwd, env } = await makePlace();
-      const { exitCode, stderr } = await execa('bash', ['-euo', 'pipefail', '-c', code], {
-        ...{ cwd, reject: false, stdin: 'ignore' },
-        env: { ...env, PATH: `${bin}:${process.env.PATH}` },
-      });
-      expect({ exitCode, stderr: exitCode === 0 ? '' : stderr }).toEqual({ exitCode: 0, stderr: '' });
-    },
-  );
+  it.concurrent.each(select('sh', 'run').map(withName))('at $name run: shell', async ({ code }) => {
+    await runShell(code, await makePlace());
+  });
 
-  it.each(select('sh', 'no-run', 'vm').map((block) => ({ name: nameOf(block), ...block })))(
-    'at $name: the command takes them',
-    async ({ code }) => {
-      for (const words of await splitCommands(code)) {
-        // Whoever gets as far as to work with the signal has understood its arguments.
-        const understood = new Error('understood');
-        const program = createProgram(AbortSignal.abort(understood));
-        await expect(program.parseAsync(words, { from: 'user' })).rejects.toBe(understood);
-      }
-    },
-  );
+  it.each(select('sh', 'no-run').map(withName))('at $name: the command takes them', async ({ code }) => {
+    for (const words of await splitCommands(code)) {
+      // Whoever gets as far as to work with the signal has understood its arguments.
+      const understood = new Error('understood');
+      const program = createProgram(AbortSignal.abort(understood));
+      await expect(program.parseAsync(words, { from: 'user' })).rejects.toBe(understood);
+    }
+  });
+});
+
+describe('code blocks that start sandboxes', () => {
+  let template: TestTemplate;
+  beforeAll(async () => {
+    template = await ensureTemplate();
+  }, TEMPLATE_TIMEOUT_MS);
+
+  const makeTemplatePlace = async (): Promise<Place> => ({
+    cwd: await mkdtemp(path.join(store.folder, 'place-')),
+    env: { ROOTLOOM_STORE: template.store, TEMPLATE: template.buildId },
+  });
+
+  it('run: TypeScript', { timeout: 120_000 }, () => runTypeScript(select('ts', 'vm'), makeTemplatePlace));
+
+  it.each(select('sh', 'vm').map(withName))('at $name run: shell', { timeout: 120_000 }, async ({ code }) => {
+    await runShell(code, await makeTemplatePlace());
+  });
 });
 
 /** The arguments of each line that calls rootloom, as bash splits them. */
