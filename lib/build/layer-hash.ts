@@ -7,7 +7,7 @@
 import { digestBytes, digestJson, type JsonValue } from '../util/digest.js';
 import type { PhaseName } from './events.js';
 
-const LAYER_FORMAT = 1;
+const LAYER_FORMAT = 2;
 
 /** The hash of a phase's layer. `parent` is the hash of the phase before, absent for the first. */
 export function layerHash(phase: PhaseName, inputs: JsonValue, parent?: string): string {

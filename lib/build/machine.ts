@@ -20,8 +20,6 @@ export interface Machine {
   /** See `MachineOptions`. */
   provisionTimeoutMs: number;
   bootTimeoutMs: number;
-  /** What of it reaches an artifact, for the layer hash. */
-  inputs: JsonValue;
 }
 
 export interface OpenMachineOptions {
@@ -37,20 +35,31 @@ export async function openMachine(
   options: MachineOptions = {},
   { signal, logger }: OpenMachineOptions = {},
 ): Promise<Machine> {
-  const { memoryBytes = DEFAULT_MEMORY_BYTES, cpus = DEFAULT_CPUS, kernelBundle } = options;
+  const { kernelBundle } = options;
   const kernel =
     kernelBundle === undefined
       ? await ensureKernelBundle({ signal, logger })
       : await openKernelBundle(kernelBundle, { signal });
-  const driver = await openQemuDriver({ kernel, signal, logger });
-  const { accelerator } = driver.acceleration;
   return {
-    driver,
+    driver: await openQemuDriver({ kernel, signal, logger }),
     kernel,
-    memoryBytes,
-    cpus,
+    memoryBytes: options.memoryBytes ?? DEFAULT_MEMORY_BYTES,
+    cpus: options.cpus ?? DEFAULT_CPUS,
     provisionTimeoutMs: options.provisionTimeoutMs ?? DEFAULT_PROVISION_TIMEOUT_MS,
     bootTimeoutMs: options.bootTimeoutMs ?? DEFAULT_BOOT_TIMEOUT_MS,
-    inputs: { kernel: kernel.digest, memoryBytes, cpus, accelerator },
   };
+}
+
+/** What of a machine reaches a disk that it has written, for the layer hash. */
+export function diskInputs({ driver, kernel, memoryBytes, cpus }: Machine): { [key: string]: JsonValue } {
+  return { kernel: kernel.digest, memoryBytes, cpus, accelerator: driver.acceleration.accelerator };
+}
+
+/**
+ * What of a machine reaches its snapshot, for the layer hash. The rate of the time stamp counter does so too, but no two
+ * measurements of it are equal: whether a cached snapshot fits is asked when it is found.
+ */
+export function snapshotInputs(machine: Machine): { [key: string]: JsonValue } {
+  const { qemuVersion, hostCpu } = machine.driver.host;
+  return { ...diskInputs(machine), qemuVersion, hostCpu };
 }

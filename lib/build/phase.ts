@@ -9,11 +9,19 @@ export interface Phase {
   readonly name: PhaseName;
   /** Everything that reaches this phase's artifact and is not in the parent's hash already. */
   readonly inputs: JsonValue;
+  /** Whether this host can use a layer from the cache, which is whole and has this phase's hash. Default: always. */
+  accepts?(layer: Build): boolean;
   /**
    * Makes and publishes the build `context.buildId`. `parent` is the phase before's, absent for the first. On failure
    * nothing is published, and everything that the phase made is released.
    */
   run(context: PhaseContext, parent: Build | undefined): Promise<void>;
+}
+
+/** What a step gets: to be stopped by, and to tell how far it is. */
+export interface StepOptions {
+  signal: AbortSignal;
+  onProgress: (progress: { done: number; total: number }) => void;
 }
 
 /** The services of one running phase. */
@@ -36,28 +44,18 @@ export class PhaseContext {
     this.emit({ type: 'log', phase: this.phase, line });
   }
 
-  progress(step: string, done: number, total: number): void {
-    this.emit({ type: 'step', phase: this.phase, step, done, total });
-  }
-
-  /** Runs one named step: announced, timed, and not begun after an abort. */
-  async step<Value>(
-    step: string,
-    body: (options: {
-      signal: AbortSignal;
-      onProgress: (progress: { done: number; total: number }) => void;
-    }) => Promise<Value>,
-  ): Promise<Value> {
+  /** Runs one named step: announced, timed, and not begun after an abort. Progress of nothing yet is not reported again. */
+  async step<Value>(step: string, body: (options: StepOptions) => Promise<Value>): Promise<Value> {
     this.signal.throwIfAborted();
-    this.progress(step, 0, 0);
+    const report = (done: number, total: number) =>
+      this.emit({ type: 'step', phase: this.phase, step, done, total });
+    report(0, 0);
     const started = performance.now();
-    try {
-      return await body({
-        signal: this.signal,
-        onProgress: ({ done, total }) => this.progress(step, done, total),
-      });
-    } finally {
-      this.timings.push({ step, durationMs: performance.now() - started });
-    }
+    const value = await body({
+      signal: this.signal,
+      onProgress: ({ done, total }) => done > 0 && report(done, total),
+    });
+    this.timings.push({ step, durationMs: performance.now() - started });
+    return value;
   }
 }

@@ -1,5 +1,4 @@
-/** The end of a phase that makes a disk and nothing else: seal it, say what it is, publish it. */
-
+/** The end of a phase: seal its disk, say what it is, publish it, with a snapshot when there is one. */
 import { readFile } from 'node:fs/promises';
 import type { Build } from '../artifact/build.js';
 import type { BuildDescription } from '../artifact/metadata.js';
@@ -45,7 +44,7 @@ export async function publishSealed(
           clean,
         },
       },
-      options,
+      { ...options, digestData: true },
     ),
   );
 }

@@ -4,15 +4,17 @@ import { readFile } from 'node:fs/promises';
 import { openBuild } from '../artifact/build.js';
 import { publishBuild } from '../artifact/publish.js';
 import type { CallOptions } from '../native/call.js';
-import type { DiskRequest } from '../rootfs/disk-request.js';
+import { type DiskRequest, validateDiskRequest } from '../rootfs/disk-request.js';
 import { describeProvenance } from '../rootfs/provenance.js';
 import { type ResizeReport, resizeDisk } from '../rootfs/resize.js';
 import { type CheckPolicy, makeSound, type SoundnessReport } from '../rootfs/soundness.js';
 import type { Store } from '../storage/store.js';
+import { withCleaner } from '../util/cleaner.js';
 import { WorkDisk } from './work-disk.js';
 
 export interface ResizeRootfsOptions extends CallOptions {
   disk: DiskRequest;
+  /** When the source's disk is checked before. Default `auto`. */
   check?: CheckPolicy | undefined;
 }
 
@@ -26,7 +28,7 @@ export interface ResizeRootfsResult extends ResizeReport, SoundnessReport {
 /**
  * Makes a build whose disk has the size asked for and the same files. It has no memory and no VM state: it is a disk.
  *
- * Rejects with NOT_FOUND, TOO_SMALL (`minimum` tells what would do), NO_SPACE, CORRUPT, IO, or the signal's reason; then no
+ * Rejects with TypeError or RangeError for a wrong request, NOT_FOUND, TOO_SMALL (`minimum` tells what would do), NO_SPACE, CORRUPT, IO, or the signal's reason; then no
  * build was made, and nothing is left behind.
  */
 export async function resizeRootfs(
@@ -35,28 +37,19 @@ export async function resizeRootfs(
   { disk: request, check = 'auto', ...options }: ResizeRootfsOptions,
 ): Promise<ResizeRootfsResult> {
   const { signal } = options;
+  validateDiskRequest(request);
   const source = await openBuild(store, buildId, { signal });
-  await using staging = await store.createStaging({ signal });
-  await using disk = await WorkDisk.openOver(source, staging.path);
-  const soundness = await makeSound(disk.overlay, source, check, options);
-  const report = await resizeDisk(disk.overlay, request, options);
-  const id = randomUUID();
-  const sealed = await disk.seal(id, { signal });
-  const clean = await describeProvenance(disk.overlay, await readFile(sealed.headerPath), { signal });
-  await publishBuild(
-    store,
-    {
-      buildId: id,
-      disk: sealed,
-      description: {
-        phase: 'base',
-        strategy: 'resize',
-        sourceBuildId: source.id,
-        parentBuildId: source.id,
-        clean,
-      },
-    },
-    { signal },
-  );
-  return { ...report, ...soundness, buildId: id, diffBytes: sealed.report.diffBytes };
+  return withCleaner('the resize', async (cleaner) => {
+    const staging = cleaner.use('the staging folder', await store.createStaging({ signal }));
+    await using disk = await WorkDisk.openOver(source, staging.path, signal);
+    const soundness = await makeSound(disk.overlay, source, check, options);
+    const report = await resizeDisk(disk.overlay, request, { ...options, scratchFolder: staging.path });
+    const id = randomUUID();
+    const sealed = await disk.seal(id, options);
+    const clean = await describeProvenance(disk.overlay, await readFile(sealed.headerPath), { signal });
+    const origin = { strategy: 'resize', sourceBuildId: source.id, parentBuildId: source.id } as const;
+    const description = { phase: 'base', ...origin, clean } as const;
+    await publishBuild(store, { buildId: id, disk: sealed, description }, { signal, digestData: true });
+    return { ...report, ...soundness, buildId: id, diffBytes: sealed.report.diffBytes };
+  });
 }

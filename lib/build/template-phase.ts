@@ -5,15 +5,23 @@
 import type { Build } from '../artifact/build.js';
 import { ext4 } from '../native/ext4.js';
 import { openTree } from '../native/ext4-tree.js';
-import type { DiskRequest } from '../rootfs/disk-request.js';
+import { type DiskRequest, LARGEST_DISK_BYTES } from '../rootfs/disk-request.js';
 import { type ProvisioningFile, provisioningDigest } from '../rootfs/provisioning/files.js';
 import { writeProvisioningFiles } from '../rootfs/provisioning/tree.js';
 import { resizeDisk } from '../rootfs/resize.js';
 import { type CheckPolicy, makeSound } from '../rootfs/soundness.js';
 import type { JsonValue } from '../util/digest.js';
+import { requireKnownDistribution } from './distribution.js';
 import type { Phase, PhaseContext } from './phase.js';
 import { publishDisk } from './publish-disk.js';
+import { PROVISIONING_ROOM_BYTES } from './room.js';
 import { WorkDisk } from './work-disk.js';
+
+/** A disk asked for by its free space is lent what provisioning may need; the next phase takes it back. */
+function withRoom(request: DiskRequest): DiskRequest {
+  if ('size' in request) return request;
+  return { free: Math.min(request.free + PROVISIONING_ROOM_BYTES, LARGEST_DISK_BYTES) };
+}
 
 export class TemplatePhase implements Phase {
   readonly name = 'base';
@@ -22,13 +30,14 @@ export class TemplatePhase implements Phase {
   constructor(
     private readonly source: Build,
     private readonly files: readonly ProvisioningFile[],
-    private readonly disk: DiskRequest | undefined,
+    private readonly request: DiskRequest | undefined,
     private readonly check: CheckPolicy,
   ) {
     this.inputs = {
       source: { build: source.id },
       strategy: 'resize',
-      disk: disk === undefined ? null : { ...disk },
+      disk: request === undefined ? null : { ...request },
+      // It does not change a byte, but what was never checked is no answer to who wants it checked.
       check,
       provisioning: provisioningDigest(files),
       engine: ext4.engineVersion,
@@ -36,22 +45,27 @@ export class TemplatePhase implements Phase {
   }
 
   async run(context: PhaseContext): Promise<void> {
-    await using disk = await context.step('open chain', () =>
-      WorkDisk.openOver(this.source, context.staging),
+    const { source, check, request } = this;
+    await using disk = await context.step('open chain', ({ signal }) =>
+      WorkDisk.openOver(source, context.staging, signal),
     );
-    await context.step('make sound', (options) => makeSound(disk.overlay, this.source, this.check, options));
-    const { disk: request } = this;
+    await context.step('make sound', (options) => makeSound(disk.overlay, source, check, options));
     if (request !== undefined) {
-      await context.step('resize', (options) => resizeDisk(disk.overlay, request, options));
+      await context.step('resize', (options) =>
+        resizeDisk(disk.overlay, withRoom(request), { ...options, scratchFolder: context.staging }),
+      );
     }
-    await context.step('write provisioning files', async ({ signal }) => {
-      await using tree = await openTree(disk.overlay, { writable: true, signal });
-      await writeProvisioningFiles(tree, this.files, { signal });
-    });
+    await context.step('write provisioning files', ({ signal }) => this.#writeFiles(disk, context, signal));
     await publishDisk(context, disk, {
       strategy: 'resize',
-      sourceBuildId: this.source.id,
-      parentBuildId: this.source.id,
+      sourceBuildId: source.id,
+      parentBuildId: source.id,
     });
+  }
+
+  async #writeFiles({ overlay }: WorkDisk, context: PhaseContext, signal: AbortSignal): Promise<void> {
+    await using tree = await openTree(overlay, { writable: true, signal });
+    await requireKnownDistribution(tree, context);
+    await writeProvisioningFiles(tree, this.files, { signal });
   }
 }

@@ -1,6 +1,7 @@
 /** The disk of a phase under way: an overlay in the phase's staging folder, until it is sealed. */
 import path from 'node:path';
 import type { Build } from '../artifact/build.js';
+import type { CallOptions } from '../native/call.js';
 import { type SealReport, sealOverlay } from '../native/chain.js';
 import { createZeroDevice, type Device } from '../native/device.js';
 import { createOverlay, type OverlayDevice } from '../native/overlay.js';
@@ -13,6 +14,7 @@ export interface SealedDisk {
   report: SealReport;
 }
 
+/** Its owner closes it; what was not sealed by then is gone. Several may be made in one folder, one after the other or at once. */
 export class WorkDisk implements AsyncDisposable {
   private constructor(
     readonly overlay: OverlayDevice,
@@ -21,27 +23,30 @@ export class WorkDisk implements AsyncDisposable {
   ) {}
 
   /** A disk of zeros. The caller closes it. */
-  static async createEmpty(staging: string, size: number): Promise<WorkDisk> {
+  static async createEmpty(staging: string, size: number, signal?: AbortSignal): Promise<WorkDisk> {
     await using base = createZeroDevice({ size, blockSize: DISK_BLOCK_BYTES });
-    return await WorkDisk.#over(base, staging, undefined);
+    return await WorkDisk.#over(base, staging, undefined, signal);
   }
 
   /** A writable view of a build's disk; the build stays as it is. The caller closes it. */
-  static async openOver(build: Build, staging: string): Promise<WorkDisk> {
-    await using base = await build.openDisk();
-    return await WorkDisk.#over(base, staging, await build.readHeader('rootfs'));
+  static async openOver(build: Build, staging: string, signal?: AbortSignal): Promise<WorkDisk> {
+    await using base = await build.openDisk({ signal });
+    return await WorkDisk.#over(base, staging, await build.readHeader('rootfs'), signal);
   }
 
-  static async #over(base: Device, staging: string, parentHeader: Uint8Array | undefined): Promise<WorkDisk> {
-    const overlay = await createOverlay(base, {
-      upperPath: path.join(staging, 'rootfs.upper'),
-      blockSize: DISK_BLOCK_BYTES,
-    });
+  static async #over(
+    base: Device,
+    staging: string,
+    parentHeader: Uint8Array | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<WorkDisk> {
+    const upperPath = path.join(staging, 'rootfs.upper');
+    const overlay = await createOverlay(base, { upperPath, blockSize: DISK_BLOCK_BYTES, signal });
     return new WorkDisk(overlay, staging, parentHeader);
   }
 
   /** Ends writing and packs what changed into files of the staging folder. Whoever writes must have stopped. */
-  async seal(buildId: string, options: { signal?: AbortSignal | undefined }): Promise<SealedDisk> {
+  async seal(buildId: string, options: CallOptions): Promise<SealedDisk> {
     const dataPath = path.join(this.staging, 'rootfs.ext4');
     const headerPath = path.join(this.staging, 'rootfs.ext4.header');
     const parent = this.parentHeader === undefined ? {} : { parentHeader: this.parentHeader };

@@ -3,10 +3,12 @@
  *
  * Growing makes the device larger first and the filesystem after it; shrinking goes the other way round, so that the
  * filesystem never reaches beyond its device. Everything happens on the overlay: whoever gives it up keeps the old disk.
+ *
+ * A size that leaves so much free space cannot be computed, for every added group brings metadata of its own, and a last one that
+ * would hold little else stays unused. So it is estimated and measured, and the rest is estimated again.
  */
-import { RootloomError } from '../errors.js';
-import type { CallOptions } from '../native/call.js';
-import { ext4 } from '../native/ext4.js';
+import { isRootloomError, RootloomError } from '../errors.js';
+import { type Ext4Stats, ext4, type ScratchOptions } from '../native/ext4.js';
 import type { OverlayDevice } from '../native/overlay.js';
 import {
   DISK_BLOCK_BYTES,
@@ -19,56 +21,103 @@ import {
 export interface ResizeReport {
   oldSize: number;
   newSize: number;
-  /** Free for the user afterwards. */
+  /** Free for the user afterwards; see `availableBytes`. */
   free: number;
   /** Metadata blocks of 4096 bytes that the engine read and wrote, each counted once. */
   blocksRead: number;
   blocksWritten: number;
 }
 
+/** The kernel keeps this share of a filesystem, at most so many blocks, for metadata of data that is still on its way. */
+const KERNEL_RESERVE_SHARE = 50;
+const KERNEL_RESERVE_BLOCKS = 4096;
+
+/** What a user without privileges can write to a mounted filesystem, in bytes: `df` in the guest calls it available. */
+export function availableBytes({ freeBytes, sizeBytes, blockSize }: Ext4Stats): number {
+  const reserve = Math.min(Math.floor(sizeBytes / blockSize / KERNEL_RESERVE_SHARE), KERNEL_RESERVE_BLOCKS);
+  return Math.max(freeBytes - reserve * blockSize, 0);
+}
+
 /** How many times `{ free }` corrects its estimate: each pass is off by the metadata of the last correction only. */
 const MAX_PASSES = 16;
 
-/** New space is asked for in pieces of this many bytes: a whole number of blocks and bitmap bytes on every profile. */
+/** Disks are fitted to their free space in pieces of this many bytes. */
 const FREE_STEP_BYTES = 1024 * 1024;
 
-function roundUp(bytes: number, unit: number): number {
-  return Math.ceil(bytes / unit) * unit;
+/** Of our profile; for others it makes an estimate worse, and nothing else. */
+const INODE_BYTES = 256;
+
+function roundUp(bytes: number): number {
+  return Math.min(Math.ceil(bytes / FREE_STEP_BYTES) * FREE_STEP_BYTES, LARGEST_DISK_BYTES);
 }
 
-async function setSize(disk: OverlayDevice, size: number, options: CallOptions): Promise<ResizeReport> {
-  const oldSize = disk.size;
-  if (size > oldSize) await disk.resize(size);
-  const { blocksRead, blocksWritten } = await ext4.resize(disk, { size }, options);
-  if (size < oldSize) await disk.resize(size);
-  const { freeBytes: free } = await ext4.stats(disk, options);
-  return { oldSize, newSize: size, free, blocksRead, blocksWritten };
-}
+/** A disk while it is resized: adds up what the passes did. */
+class Resizing {
+  #blocksRead = 0;
+  #blocksWritten = 0;
+  readonly #oldSize: number;
 
-/** The estimated size at which `free` bytes are free, from what is free now at the disk's present size. */
-function estimateSize(size: number, freeNow: number, free: number): number {
-  return Math.min(roundUp(size + (free - freeNow), FREE_STEP_BYTES), LARGEST_DISK_BYTES);
-}
-
-async function growUntilFree(disk: OverlayDevice, free: number, options: CallOptions): Promise<ResizeReport> {
-  const oldSize = disk.size;
-  const total = { blocksRead: 0, blocksWritten: 0 };
-  let { freeBytes: freeNow } = await ext4.stats(disk, options);
-  for (let pass = 0; freeNow < free && pass < MAX_PASSES; pass += 1) {
-    const size = estimateSize(disk.size, freeNow, free);
-    // The filesystem may leave a last group that is too small for its own metadata unused: the next step covers it.
-    const report = await setSize(disk, size > disk.size ? size : disk.size + FREE_STEP_BYTES, options);
-    freeNow = report.free;
-    total.blocksRead += report.blocksRead;
-    total.blocksWritten += report.blocksWritten;
+  constructor(
+    readonly disk: OverlayDevice,
+    private readonly options: ScratchOptions,
+  ) {
+    this.#oldSize = disk.size;
   }
-  if (freeNow < free) {
-    throw new RootloomError(
-      'NO_SPACE',
-      `Cannot make ${free} bytes free on ${disk.name}: ${freeNow} are free at ${disk.size} bytes`,
-    );
+
+  stats(): Promise<Ext4Stats> {
+    return ext4.stats(this.disk, this.options);
   }
-  return { oldSize, newSize: disk.size, free: freeNow, ...total };
+
+  async available(): Promise<number> {
+    return availableBytes(await this.stats());
+  }
+
+  async setSize(size: number): Promise<void> {
+    const isGrowing = size > this.disk.size;
+    if (isGrowing) await this.disk.resize(size, this.options);
+    const { blocksRead, blocksWritten } = await ext4.resize(this.disk, { size }, this.options);
+    if (!isGrowing) await this.disk.resize(size, this.options);
+    this.#blocksRead += blocksRead;
+    this.#blocksWritten += blocksWritten;
+  }
+
+  async report(): Promise<ResizeReport> {
+    const [blocksRead, blocksWritten] = [this.#blocksRead, this.#blocksWritten];
+    const free = await this.available();
+    return { oldSize: this.#oldSize, newSize: this.disk.size, free, blocksRead, blocksWritten };
+  }
+}
+
+async function growUntilFree(resizing: Resizing, free: number): Promise<void> {
+  const { disk } = resizing;
+  let available = await resizing.available();
+  for (let pass = 0; available < free && pass < MAX_PASSES && disk.size < LARGEST_DISK_BYTES; pass += 1) {
+    await resizing.setSize(roundUp(disk.size + (free - available)));
+    available = await resizing.available();
+  }
+  if (available >= free) return;
+  throw new RootloomError(
+    'NO_SPACE',
+    `Cannot make ${free} bytes free on ${disk.name}: ${available} are free at ${disk.size} bytes`,
+  );
+}
+
+/** Shrinks to about what leaves `free` bytes free, to what the content needs, or not at all. */
+async function shrinkTowardsFree(resizing: Resizing, free: number, smallest: number): Promise<void> {
+  const { disk } = resizing;
+  const stats = await resizing.stats();
+  const excess = availableBytes(stats) - free;
+  const metadataShare = (stats.inodeCount * INODE_BYTES) / stats.sizeBytes;
+  const wanted = Math.max(roundUp(disk.size - excess / (1 - metadataShare)), smallest);
+  if (wanted >= disk.size) return;
+  try {
+    await resizing.setSize(wanted);
+  } catch (error) {
+    const minimum = isRootloomError(error, 'TOO_SMALL') ? error.context.minimum : undefined;
+    if (minimum === undefined) throw error;
+    const possible = Math.ceil(minimum / DISK_BLOCK_BYTES) * DISK_BLOCK_BYTES;
+    if (possible < disk.size) await resizing.setSize(possible);
+  }
 }
 
 /**
@@ -83,34 +132,33 @@ async function growUntilFree(disk: OverlayDevice, free: number, options: CallOpt
 export async function resizeDisk(
   disk: OverlayDevice,
   request: DiskRequest,
-  options: CallOptions = {},
+  options: ScratchOptions = {},
 ): Promise<ResizeReport> {
   validateDiskRequest(request);
-  return 'size' in request
-    ? setSize(disk, request.size, options)
-    : growUntilFree(disk, request.free, options);
+  const resizing = new Resizing(disk, options);
+  if ('size' in request) await resizing.setSize(request.size);
+  else await growUntilFree(resizing, request.free);
+  return resizing.report();
+}
+
+export interface FitRequest {
+  /** At least so many bytes are free for the user afterwards. */
+  free: number;
+  /** The disk is not made smaller than this, in bytes. */
+  smallestDisk: number;
 }
 
 /**
- * The smallest size, in bytes, found for a disk on which at least `free` bytes stay free; at least the minimum that the
- * content needs. Used to give back the room that provisioning was lent.
+ * Gives back the room that a disk was lent: makes it about as small as `free` allows, within a step of 1 MiB where its content
+ * does not stand against it. Rejects as `resizeDisk` does.
  */
-export async function shrinkUntilFree(
+export async function fitDisk(
   disk: OverlayDevice,
-  free: number,
-  options: CallOptions = {},
+  { free, smallestDisk }: FitRequest,
+  options: ScratchOptions = {},
 ): Promise<ResizeReport> {
-  const oldSize = disk.size;
-  const { freeBytes: freeNow } = await ext4.stats(disk, options);
-  const minimum = await ext4.minimumSize(disk, options);
-  const wanted = Math.max(roundUp(oldSize - (freeNow - free), DISK_BLOCK_BYTES), minimum);
-  if (wanted >= oldSize) return growUntilFree(disk, free, options);
-  const shrunk = await setSize(disk, wanted, options);
-  const grown = await growUntilFree(disk, free, options);
-  return {
-    ...grown,
-    oldSize,
-    blocksRead: shrunk.blocksRead + grown.blocksRead,
-    blocksWritten: shrunk.blocksWritten + grown.blocksWritten,
-  };
+  const resizing = new Resizing(disk, options);
+  await shrinkTowardsFree(resizing, free, smallestDisk);
+  await growUntilFree(resizing, free);
+  return resizing.report();
 }

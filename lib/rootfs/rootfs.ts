@@ -67,18 +67,18 @@ export async function openRootfs(
   const cleaner = new Cleaner(`the disk of ${buildId}`);
   try {
     const build = await openBuild(store, buildId, { signal });
-    const chain = cleaner.use('the chain', await build.openDisk());
+    const chain = cleaner.use('the chain', await build.openDisk({ signal }));
     const { needsRecovery } = await ext4.stats(chain, { signal });
     if (!writable && !needsRecovery) return new Rootfs(build, chain, cleaner.move(`the disk of ${buildId}`));
     const staging = cleaner.use('the temporary folder', await store.createStaging({ signal }));
     const upperPath = path.join(staging.path, 'rootfs.upper');
     const overlay = cleaner.use(
       'the overlay',
-      await createOverlay(chain, { upperPath, blockSize: DISK_BLOCK_BYTES }),
+      await createOverlay(chain, { upperPath, blockSize: DISK_BLOCK_BYTES, signal }),
     );
     if (needsRecovery) await ext4.replayJournal(overlay, { signal });
     return new Rootfs(build, overlay, cleaner.move(`the disk of ${buildId}`));
   } catch (error) {
-    return cleaner.runAfter(error);
+    return await cleaner.runAfter(error);
   }
 }

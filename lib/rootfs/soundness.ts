@@ -6,11 +6,14 @@ import type { Device } from '../native/device.js';
 import { ext4 } from '../native/ext4.js';
 import { hasProvenance } from './provenance.js';
 
+/** See `CheckPolicy`. */
+export const CHECK_POLICIES = ['always', 'auto', 'never'] as const;
+
 /**
  * Whether a source disk is checked before it is resized: `auto` checks what this library did not seal clean itself,
  * and lets go unchecked what it did and can prove.
  */
-export type CheckPolicy = 'always' | 'auto' | 'never';
+export type CheckPolicy = (typeof CHECK_POLICIES)[number];
 
 export interface SoundnessReport {
   /** True when the journal held something, or deleted files had to be released. */

@@ -180,3 +180,23 @@ async function runStep({ name, step }: Entry, timeoutMs: number): Promise<Rootlo
     clearTimeout(end);
   }
 }
+
+/**
+ * Runs `body` with a cleaner of its own, and releases what it collected there, whether it resolved or rejected. Resolves with
+ * its value. Rejects with its error, or with CLEANUP_FAILED (see `run` and `runAfter`): two errors never become one that has no code.
+ */
+export async function withCleaner<Value>(
+  what: string,
+  body: (cleaner: Cleaner) => Promise<Value>,
+  options: CleanerOptions = {},
+): Promise<Value> {
+  const cleaner = new Cleaner(what, options);
+  let value: Value;
+  try {
+    value = await body(cleaner);
+  } catch (error) {
+    return await cleaner.runAfter(error);
+  }
+  await cleaner.run();
+  return value;
+}

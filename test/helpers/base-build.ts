@@ -27,7 +27,7 @@ export async function buildBase(options: BaseBuildOptions): Promise<Layer> {
     emit = () => {},
   } = options;
   await using image = await openImage(reference, { layers: 'later', signal });
-  return await runLayer(new ImagePhase(image, await provisioningFiles(), disk), undefined, {
+  return await runLayer(await ImagePhase.of(image, await provisioningFiles(), disk), undefined, {
     store,
     force,
     signal,
