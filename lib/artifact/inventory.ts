@@ -25,18 +25,37 @@ async function storedBytesOf(store: Store, buildId: string): Promise<number> {
   return [...objects.values()].reduce((sum, { storedBytes }) => sum + storedBytes, 0);
 }
 
+/** Only the first layer of a template says what it was made from; those above it name their parent. */
+async function findSource(build: Build, options: BuildCallOptions): Promise<string | undefined> {
+  const seen = new Set<string>(); // Metadata that somebody else wrote may lead in a circle.
+  for (let current = build; !seen.has(current.id); ) {
+    seen.add(current.id);
+    const { rootloom, from_image, from_template } = current.metadata;
+    const own =
+      rootloom?.image?.reference ?? rootloom?.sourceBuildId ?? from_image ?? from_template?.build_id;
+    if (own !== undefined || rootloom?.parentBuildId === undefined) return own;
+    try {
+      current = await openBuild(build.store, rootloom.parentBuildId, options);
+    } catch (error) {
+      // A parent whose data nobody needs any more may have been removed; a damaged one is a line of its own.
+      if (isRootloomError(error, 'NOT_FOUND') || isRootloomError(error, 'CORRUPT')) return undefined;
+      throw error;
+    }
+  }
+  return undefined;
+}
+
 async function summarize(store: Store, buildId: string, options: BuildCallOptions): Promise<BuildSummary> {
   const summary: BuildSummary = { buildId, storedBytes: await storedBytesOf(store, buildId) };
   try {
     const build = await openBuild(store, buildId, options);
-    const { rootloom, from_image, from_template } = build.metadata;
+    const { rootloom } = build.metadata;
     summary.diskSize = rootloom?.disk.size ?? (await build.header('rootfs')).size;
     if (rootloom !== undefined) {
       summary.phase = rootloom.phase;
       summary.createdAt = rootloom.createdAt;
     }
-    const source =
-      rootloom?.image?.reference ?? rootloom?.sourceBuildId ?? from_image ?? from_template?.build_id;
+    const source = await findSource(build, options);
     if (source !== undefined) summary.source = source;
   } catch (error) {
     // A damaged build is listed, so that it can be seen and removed.
