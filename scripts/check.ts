@@ -8,11 +8,14 @@ import { nativeStage } from './check/native-stage.js';
 import { checkStage, type Outcome, type Stage, sumOutcomes } from './check/stage.js';
 import { vitestStage } from './check/vitest-stage.js';
 
+/** Biome would colour a log file, too. */
+const COLORS = `--colors=${process.stdout.isTTY ? 'force' : 'off'}`;
 const FUZZ_SECONDS = Number(process.env.ROOTLOOM_FUZZ_SECONDS ?? 60);
 
 const STAGES: Record<string, Stage> = {
   format: checkStage('C++ format', 'bash', ['scripts/clang-format']),
-  lint: checkStage('TypeScript format and lint', 'npx', ['biome', 'ci', '--error-on-warnings']),
+  shell: checkStage('shell scripts', 'bash', ['scripts/shellcheck']),
+  lint: checkStage('TypeScript format and lint', 'npx', ['biome', 'ci', '--error-on-warnings', COLORS]),
   types: checkStage('types', 'npx', ['tsc', '-p', 'tsconfig.json']),
   tidy: checkStage('tidy', 'npx', ['tsx', 'scripts/tidy.ts']),
   // As shipped, and with assertions and sanitizers.
