@@ -1,5 +1,4 @@
 /** How commands answer: tables and sentences for people, one JSON value with `--json`. */
-import Table from 'cli-table3';
 import { RootloomError } from '../index.js';
 
 /** The reader of standard output has gone, as `head` does: nothing is wrong, and there is nothing left to do. */
@@ -41,26 +40,21 @@ export function printResult<Value>(
   return writeOutput(`${json ? toJson(value) : text(value)}\n`);
 }
 
-const NO_LINES = Object.fromEntries(
-  [
-    ...['top', 'top-mid', 'top-left', 'top-right', 'bottom', 'bottom-mid', 'bottom-left', 'bottom-right'],
-    ...['left', 'left-mid', 'mid', 'mid-mid', 'right', 'right-mid'],
-  ].map((name) => [name, '']),
-);
-
-/** A table without lines: it reads well on a terminal and cuts well in a pipe. */
+/**
+ * A table without lines: it reads well on a terminal and cuts well in a pipe. Names of files, whose characters may be of any
+ * width, go into the last column, which nothing is aligned with.
+ */
 export function formatTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const table = new Table({
-    head: [...head],
-    chars: { ...NO_LINES, middle: '  ' },
-    style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [] },
-  });
-  for (const row of rows) table.push([...row]);
-  return table
-    .toString()
-    .split('\n')
-    .map((line) => line.trimEnd())
-    .join('\n');
+  const lines = [head, ...rows];
+  const widths = head.map((_, column) =>
+    lines.reduce((width, line) => Math.max(width, (line[column] ?? '').length), 0),
+  );
+  const formatLine = (line: readonly string[]) =>
+    line
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd();
+  return lines.map(formatLine).join('\n');
 }
 
 /** Name and value, one pair a line, names padded to one width. */

@@ -63,5 +63,5 @@ export const LIB_ROOMS: readonly RoomRule[] = [
       'lib/build',
     ],
   },
-  { room: 'lib/cli', may: ['lib/index'], owns: [/^commander$/, /^listr2$/, /^cli-table3$/] },
+  { room: 'lib/cli', may: ['lib/index'], owns: [/^commander$/, /^listr2$/] },
 ];

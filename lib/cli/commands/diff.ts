@@ -11,8 +11,8 @@ import { withProgress } from '../progress.js';
 function formatDifferences(differences: readonly TreeDifference[]): string {
   if (differences.length === 0) return 'no differences';
   return formatTable(
-    ['path', 'differs in'],
-    differences.map(({ path, what }) => [formatName(path), what.join(', ')]),
+    ['differs in', 'path'],
+    differences.map(({ path, what }) => [what.join(','), formatName(path)]),
   );
 }
 

@@ -15,6 +15,9 @@ interface ShownFile extends FileStat {
   targetBytes?: Buffer;
 }
 
+/** Each is a native call with a thread of its own, and a listener of the signal, of which Node finds more than ten suspicious. */
+const FILES_AT_ONCE = 8;
+
 /** Names on ext4 are bytes, so is the path to one. */
 function joinPath(folder: string, name: string | Uint8Array): Uint8Array {
   return Buffer.concat([Buffer.from(`${folder}/`), Buffer.from(name)]);
@@ -35,9 +38,13 @@ async function listFiles(tree: Ext4Tree, path: string, signal: AbortSignal): Pro
   const { type } = await tree.stat(path, { signal });
   if (type !== 'directory') return [await describeFile(tree, path, { name: path }, signal)];
   const files: ShownFile[] = [];
-  for (const { name, nameBytes } of await tree.list(path, { signal })) {
-    const named = nameBytes === undefined ? { name } : { name, nameBytes };
-    files.push(await describeFile(tree, joinPath(path, nameBytes ?? name), named, signal));
+  const entries = await tree.list(path, { signal });
+  for (let start = 0; start < entries.length; start += FILES_AT_ONCE) {
+    const batch = entries.slice(start, start + FILES_AT_ONCE).map(({ name, nameBytes }) => {
+      const named = nameBytes === undefined ? { name } : { name, nameBytes };
+      return describeFile(tree, joinPath(path, nameBytes ?? name), named, signal);
+    });
+    files.push(...(await Promise.all(batch)));
   }
   return files;
 }
