@@ -1,12 +1,12 @@
 /** Unpacks an image layout from a tar file: its blobs and its two documents, nothing else. */
 import { once } from 'node:events';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { Parser, type ReadEntry } from 'tar';
 import { RootloomError } from '../errors.js';
 import { LinkedController } from '../util/abort.js';
+import { makeFolder } from '../util/atomic-file.js';
 import { statIfThere } from '../util/lookup.js';
 import { type ProgressListener, ProgressMeter } from '../util/progress.js';
 import { fromSystemError, isSystemError } from '../util/system-error.js';
@@ -34,7 +34,7 @@ export async function unpackLayout(file: string, target: string, options: Unpack
       path: file,
     });
   }
-  for (const folder of ['sha256', 'sha512']) await mkdir(join(target, 'blobs', folder), { recursive: true });
+  for (const folder of ['sha256', 'sha512']) await makeFolder(join(target, 'blobs', folder));
   const meter = new ProgressMeter('unpack', found.size, onProgress);
   using unpacker = new Unpacker(file, target, signal);
   try {

@@ -6,7 +6,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { z } from 'zod';
 import { raceAbort } from './abort.js';
@@ -26,15 +26,35 @@ async function syncAndClose(path: string): Promise<void> {
   await file.sync();
 }
 
-/** Creates a folder and its missing parents, each durable in the folder above it. */
-export async function makeFolder(path: string): Promise<void> {
+/**
+ * Creates a folder and its missing parents, each durable in the folder above it. Rejects with NOT_FOUND where none can be made,
+ * IO, or NO_SPACE.
+ *
+ * @param mode Of each folder that is made.
+ */
+export async function makeFolder(path: string, mode = 0o777): Promise<void> {
   await withSystemErrors('create the folder', path, async () => {
-    const first = await mkdir(path, { recursive: true });
-    if (first === undefined) return;
-    for (let folder = path; folder.length >= first.length; folder = dirname(folder)) {
-      await syncPath(dirname(folder));
+    try {
+      await makeInParent(path, mode);
+    } catch (error) {
+      const parent = dirname(path);
+      if (!isSystemError(error, 'ENOENT') || parent === path) throw error;
+      await makeFolder(parent, mode);
+      // Once more, and no more: some parents are there and take no folders (/proc), where Node's own recursion never ends.
+      await makeInParent(path, mode);
     }
   });
+}
+
+/** Does nothing when the folder is there. */
+async function makeInParent(path: string, mode: number): Promise<void> {
+  try {
+    await mkdir(path, mode);
+  } catch (error) {
+    if (isSystemError(error, 'EEXIST') && (await stat(path)).isDirectory()) return;
+    throw error;
+  }
+  await syncPath(dirname(path));
 }
 
 /** Replaces or creates a file with these bytes; see the head of this file. Needs room for both versions. */

@@ -1,14 +1,15 @@
 /** Where this room keeps its temporary folders: one area for each user of the machine. */
-import { lstat, mkdir } from 'node:fs/promises';
+import { lstat } from 'node:fs/promises';
 import { tmpdir, userInfo } from 'node:os';
 import path from 'node:path';
 import { RootloomError } from '../errors.js';
+import { makeFolder } from '../util/atomic-file.js';
 import { OwnedFolder, sweepOwnedFolders } from '../util/owned-folder.js';
 import { withSystemErrors } from '../util/system-error.js';
 
 /**
  * Makes a temporary folder that goes with this process, and removes those of processes that were killed. Rejects with
- * IO, NO_SPACE, BUSY when somebody else has taken the area's name, or `signal.reason`.
+ * NOT_FOUND, IO, NO_SPACE, BUSY when somebody else has taken the area's name, or `signal.reason`.
  *
  * @param area Default: a folder of this user's in the system's temporary folder.
  */
@@ -16,7 +17,7 @@ export async function makeWorkFolder(
   { area = defaultArea() }: { area?: string | undefined } = {},
   signal?: AbortSignal,
 ): Promise<OwnedFolder> {
-  await withSystemErrors('create the folder', area, () => mkdir(area, { recursive: true, mode: 0o700 }));
+  await makeFolder(area, 0o700);
   await checkOwner(area);
   await sweepOwnedFolders(area, signal);
   return OwnedFolder.create(area, signal);

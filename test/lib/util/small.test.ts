@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { getEventListeners } from 'node:events';
-import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -139,6 +139,34 @@ test('writeFileAtomically replaces a file and leaves nothing else, on failure to
     code: 'NOT_FOUND',
   });
   expect((await readdir(folder)).sort()).toEqual(['file', 'taken']);
+});
+
+test('makeFolder makes what is missing, follows links, and refuses what cannot be a folder', async () => {
+  const scratch = await makeScratch();
+  const folder = join(scratch, 'a', 'b', 'c');
+  await makeFolder(folder, 0o700);
+  await Promise.all([makeFolder(folder), makeFolder(join(folder, 'd')), makeFolder(join(folder, 'd'))]);
+  expect((await stat(join(scratch, 'a'))).mode & 0o777).toBe(0o700);
+  expect((await stat(folder)).mode & 0o777).toBe(0o700);
+  await symlink(folder, join(scratch, 'link'));
+  await makeFolder(join(scratch, 'link', 'e'));
+  expect((await readdir(folder)).sort()).toEqual(['d', 'e']);
+  await writeFile(join(scratch, 'file'), '');
+  await expect(makeFolder(join(scratch, 'file'))).rejects.toMatchObject({ code: 'IO' });
+  await expect(makeFolder(join(scratch, 'file', 'x'))).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  await symlink(join(scratch, 'nowhere'), join(scratch, 'dangling'));
+  await expect(makeFolder(join(scratch, 'dangling'))).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  await expect(makeFolder('')).rejects.toMatchObject({ code: 'NOT_FOUND' });
+});
+
+test('makeFolder gives up where the parent is there and takes no folder', async () => {
+  // Node's own recursive mkdir never comes back from this.
+  for (const path of ['/proc/rootloom', '/proc/rootloom/x/y', '/proc/self/fd/rootloom']) {
+    await expect(makeFolder(path)).rejects.toMatchObject({
+      code: 'NOT_FOUND',
+      context: { path: expect.stringContaining('rootloom') },
+    });
+  }
 });
 
 test('readJsonFile tells a missing file, bad JSON and a wrong schema apart', async () => {
