@@ -1,16 +1,13 @@
 /** How guests can be run here: KVM where a guest has been seen to boot under it, emulation otherwise. */
 import { access, constants, readFile } from 'node:fs/promises';
-import path from 'node:path';
 import type { Logger } from 'pino';
-import { z } from 'zod';
 import { RootloomError } from '../errors.js';
-import { readJsonFile, writeJsonAtomically } from '../util/atomic-file.js';
-import { withFileLock } from '../util/file-lock.js';
 import { runTool } from '../util/tool.js';
 import { withDeadline } from './deadline.js';
 import type { Acceleration, Accelerator } from './driver.js';
 import { PROBE_ARGUMENT, PROBE_MARKER } from './initramfs.js';
 import { defaultCacheDir, ensureKernelBundle, type KernelBundle } from './kernel-bundle.js';
+import { recallTrial } from './kvm-trial.js';
 import { kernelCommandLine } from './qemu-command.js';
 import { QemuSession } from './qemu-session.js';
 import { RunDir } from './run-dir.js';
@@ -32,17 +29,13 @@ export interface AccelerationOptions {
   logger?: Logger | undefined;
 }
 
-const storedProbe = z.strictObject({
-  /** What the outcome depends on. */
-  host: z.string(),
-  works: z.boolean(),
-  reason: z.string(),
-});
-type StoredProbe = z.infer<typeof storedProbe>;
-
 /**
  * Decides. That /dev/kvm is there says little: inside some virtual machines it is, and guests hang under it. So a guest is booted
- * to its first line, once for each boot of this host, kernel and version of QEMU.
+ * to its first line, once for each boot of this host, kernel and version of QEMU. The outcome is kept in `cacheDir`, in the file
+ * kvm-probe.json: remove that to have the trial repeated.
+ *
+ * Rejects with what `ensureKernelBundle` rejects with; TOOL_MISSING, IO, NO_SPACE, BUSY when the trial could not be made, for then
+ * nobody knows; `signal.reason`.
  *
  * @param program QEMU.
  */
@@ -68,15 +61,9 @@ async function decide(program: string, options: AccelerationOptions): Promise<Ac
   }
   const kernel = options.kernel ?? (await ensureKernelBundle({ cacheDir, signal, logger }));
   const host = await describeHost(kernel, signal);
-  const file = path.join(cacheDir, 'kvm-probe.json');
-  const { works, reason } = await withFileLock(path.join(cacheDir, 'kvm-probe-lock'), signal, async () => {
-    const stored = await readStored(file);
-    if (stored?.host === host) return stored;
-    logger?.info('booting a guest under KVM, to see whether it works');
-    const probed = { host, ...(await probe(program, kernel, signal)) };
-    await writeJsonAtomically(file, probed);
-    return probed;
-  });
+  const { works, reason } = await recallTrial(host, { cacheDir, signal, logger }, () =>
+    bootProbe(program, kernel, signal),
+  );
   return { accelerator: works ? 'kvm' : 'tcg', reason };
 }
 
@@ -86,48 +73,38 @@ async function describeHost(kernel: KernelBundle, signal: AbortSignal | undefine
   return [bootId, kernel.digest, version.toString().split('\n', 1)[0]].join(' ');
 }
 
-/** A missing, old or damaged note is none. */
-async function readStored(file: string): Promise<StoredProbe | undefined> {
-  return readJsonFile(file, storedProbe, 'the outcome of the KVM trial').catch(() => undefined);
-}
-
-/** Boots a guest under KVM to the first line of its first program. Rejects only with `signal.reason`. */
-async function probe(
+/**
+ * Boots a guest under KVM to the first line of its first program. Rejects with GUEST_TIMEOUT or VM_FAILED when it does not get
+ * there, with what keeps a guest from being tried, or with `signal.reason`.
+ */
+async function bootProbe(
   program: string,
   kernel: KernelBundle,
   signal: AbortSignal | undefined,
-): Promise<Pick<StoredProbe, 'works' | 'reason'>> {
+): Promise<void> {
+  await using runDir = await RunDir.create({ signal });
   const timeoutMs = PROBE_TIMEOUT_MS;
   const makeError = () =>
     new RootloomError('GUEST_TIMEOUT', `a guest under KVM did not start in ${timeoutMs / 1000} seconds`);
-  try {
-    await withDeadline({ signal, timeoutMs }, makeError, (deadline) => bootProbe(program, kernel, deadline));
-    return { works: true, reason: 'a guest under KVM started' };
-  } catch (error) {
-    signal?.throwIfAborted();
-    return { works: false, reason: (error as Error).message };
-  }
-}
-
-async function bootProbe(program: string, kernel: KernelBundle, signal: AbortSignal): Promise<void> {
-  await using runDir = await RunDir.create({ signal });
-  const { session } = await QemuSession.start(
-    {
-      program,
-      runDir,
-      machine: { accelerator: 'kvm', cpus: 1, memoryBytes: PROBE_MEMORY_BYTES, network: false },
-      memory: { path: runDir.file('memory'), shared: false },
-      start: {
-        kernelFile: kernel.kernelFile,
-        initramfsFile: kernel.initramfsFile,
-        commandLine: kernelCommandLine({ tscKhz: undefined, extra: [PROBE_ARGUMENT] }),
+  await withDeadline({ signal, timeoutMs }, makeError, async (deadline) => {
+    const { session } = await QemuSession.start(
+      {
+        program,
+        runDir,
+        machine: { accelerator: 'kvm', cpus: 1, memoryBytes: PROBE_MEMORY_BYTES, network: false },
+        memory: { path: runDir.file('memory'), shared: false },
+        start: {
+          kernelFile: kernel.kernelFile,
+          initramfsFile: kernel.initramfsFile,
+          commandLine: kernelCommandLine({ tscKhz: undefined, extra: [PROBE_ARGUMENT] }),
+        },
       },
-    },
-    { signal, timeoutMs: PROBE_TIMEOUT_MS },
-  );
-  try {
-    await session.console.waitForLine(new RegExp(PROBE_MARKER), { signal });
-  } finally {
-    await session.stop();
-  }
+      { signal: deadline, timeoutMs },
+    );
+    try {
+      await session.console.waitForLine(new RegExp(PROBE_MARKER), { signal: deadline });
+    } finally {
+      await session.stop();
+    }
+  });
 }

@@ -40,7 +40,10 @@ test('chooseAcceleration boots a guest under KVM once, and remembers how it went
   expect(chosen.reason).not.toBe('');
   const written = await readFile(note, 'utf8');
   if (existsSync('/dev/kvm')) {
-    expect(JSON.parse(written)).toMatchObject({ works: chosen.accelerator === 'kvm', reason: chosen.reason });
+    const { works, reason } = JSON.parse(written);
+    expect(works).toBe(chosen.accelerator === 'kvm');
+    expect(chosen.reason).toContain(reason);
+    if (!works) expect(chosen.reason).toContain(note);
   } else {
     expect(chosen.accelerator).toBe('tcg');
   }
