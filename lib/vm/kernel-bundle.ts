@@ -1,10 +1,16 @@
 /** Kernel bundles: a kernel, the initramfs that goes with it, and their description, in one folder. */
-import { copyFile, mkdir, rm } from 'node:fs/promises';
+import { copyFile, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import path from 'node:path';
 import type { Logger } from 'pino';
 import { isRootloomError, RootloomError } from '../errors.js';
-import { readJsonFile, syncPath, writeFileAtomically, writeJsonAtomically } from '../util/atomic-file.js';
+import {
+  makeFolder,
+  readJsonFile,
+  syncPath,
+  writeFileAtomically,
+  writeJsonAtomically,
+} from '../util/atomic-file.js';
 import { digestBytes, digestFile, digestJson } from '../util/digest.js';
 import { withFileLock } from '../util/file-lock.js';
 import { listIfThere } from '../util/lookup.js';
@@ -74,12 +80,12 @@ export async function makeKernelBundle(options: KernelBundleOptions): Promise<Ke
       ? await unpackKernelPackage(options.package ?? DEFAULT_KERNEL_PACKAGE, work.path, signal)
       : await useKernelFile(options.vmlinux, options.modulesDir, signal);
   try {
-    await withSystemErrors('create', outDir, () => mkdir(outDir, { recursive: true }));
+    await makeFolder(outDir);
     const description = await writeBundle(source, outDir, options);
     logger?.info({ kernel: description.version, path: outDir }, 'made a kernel bundle');
     return toBundle(outDir, description);
   } catch (error) {
-    await rm(outDir, { recursive: true, force: true });
+    await removeFolder(outDir);
     throw error;
   }
 }
@@ -124,7 +130,7 @@ export async function ensureKernelBundle(options: EnsureKernelOptions = {}): Pro
       return await openKernelBundle(outDir, { signal });
     } catch (error) {
       if (!isRootloomError(error, 'NOT_FOUND') && !isRootloomError(error, 'CORRUPT')) throw error;
-      await rm(outDir, { recursive: true, force: true });
+      await removeFolder(outDir);
       return makeKernelBundle({ outDir, signal, logger });
     }
   });
@@ -140,6 +146,10 @@ export function defaultBundleFolder(cacheDir = defaultCacheDir()): string {
 /** `$XDG_CACHE_HOME/rootloom`, or `~/.cache/rootloom`. */
 export function defaultCacheDir(): string {
   return path.join(process.env.XDG_CACHE_HOME || path.join(homedir(), '.cache'), 'rootloom');
+}
+
+function removeFolder(folder: string): Promise<void> {
+  return withSystemErrors('remove', folder, () => rm(folder, { recursive: true, force: true }));
 }
 
 async function writeBundle(

@@ -38,7 +38,8 @@ export interface KernelModule {
  * modules.builtin say. The order depends on the kernel alone.
  *
  * @param modulesDir The folder that holds modules.dep; depmod has been run for it.
- * @throws RootloomError UNSUPPORTED when the kernel lacks a required one, NOT_FOUND, IO, TOOL_MISSING (xz, zstd), or `signal.reason`.
+ * @throws RootloomError UNSUPPORTED when the kernel lacks a required one, NOT_FOUND, CORRUPT for a module that does not unpack, IO,
+ *   TOOL_MISSING (xz, zstd), or `signal.reason`.
  */
 export async function readModules(modulesDir: string, signal?: AbortSignal): Promise<KernelModule[]> {
   const [dependencies, builtin] = await withSystemErrors('read the modules of', modulesDir, async () => [
@@ -117,5 +118,11 @@ async function readModule(file: string, signal: AbortSignal | undefined): Promis
   if (file.endsWith('.xz')) return runTool('xz', ['-dc', file], operation, { signal });
   if (file.endsWith('.zst')) return runTool('zstd', ['-dc', file], operation, { signal });
   const stored = await withSystemErrors('read', file, () => readFile(file, { signal }));
-  return file.endsWith('.gz') ? gunzipSync(stored) : stored;
+  if (!file.endsWith('.gz')) return stored;
+  try {
+    return gunzipSync(stored);
+  } catch (cause) {
+    const message = `Cannot ${operation}: ${(cause as Error).message}, wanted gzip data`;
+    throw new RootloomError('CORRUPT', message, { operation, path: file }, { cause });
+  }
 }

@@ -1,5 +1,5 @@
 /** Where a kernel comes from: a Debian package, or a file and a folder that the user names. */
-import { mkdir, readdir, readFile, stat, symlink } from 'node:fs/promises';
+import { mkdir, readFile, stat, symlink } from 'node:fs/promises';
 import path from 'node:path';
 import { RootloomError } from '../errors.js';
 import { digestFile } from '../util/digest.js';
@@ -34,7 +34,7 @@ export async function unpackKernelPackage(
   const { hex } = await digestFile(deb, { signal });
   const fields = (await runTool('dpkg-deb', ['-f', deb], `read the package ${deb}`, { signal })).toString();
   const root = path.join(workDir, 'package');
-  await mkdir(root);
+  await withSystemErrors('create', root, () => mkdir(root));
   await runTool('dpkg-deb', ['-x', deb, root], `unpack the package ${deb}`, { signal });
   const kernel = (await listIfThere(path.join(root, 'boot'))).find((name) => name.startsWith('vmlinuz-'));
   if (kernel === undefined) {
@@ -43,8 +43,9 @@ export async function unpackKernelPackage(
   }
   const version = kernel.slice('vmlinuz-'.length);
   // Newer packages have their modules in usr/lib, where the installed system's lib is a link to.
-  if ((await statIfThere(path.join(root, 'lib'))) === undefined)
-    await symlink('usr/lib', path.join(root, 'lib'));
+  const lib = path.join(root, 'lib');
+  if ((await statIfThere(lib)) === undefined)
+    await withSystemErrors('create the link', lib, () => symlink('usr/lib', lib));
   await runTool('depmod', ['-b', root, version], 'read the dependencies of kernel modules', { signal });
   const origin: KernelOrigin = {
     kind: 'package',
@@ -99,9 +100,9 @@ async function download(name: string, workDir: string, signal: AbortSignal | und
   const operation = `download the package ${name}`;
   const candidate = await resolve(name, operation, signal);
   const folder = path.join(workDir, 'download');
-  await mkdir(folder);
+  await withSystemErrors('create', folder, () => mkdir(folder));
   await runTool('apt-get', ['-q', 'download', candidate], operation, { cwd: folder, signal });
-  const file = (await readdir(folder)).find((entry) => entry.endsWith('.deb'));
+  const file = (await listIfThere(folder)).find((entry) => entry.endsWith('.deb'));
   if (file === undefined)
     throw new RootloomError('IO', `Cannot ${operation}: apt left no file`, { operation });
   return path.join(folder, file);
