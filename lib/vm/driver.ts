@@ -101,7 +101,8 @@ export type VmState = 'running' | 'paused' | 'ended';
 export interface SnapshotOptions {
   signal?: AbortSignal | undefined;
   /**
-   * `take` (default): the memory file moves into the snapshot without being copied, and the machine cannot go on. `copy`: it can.
+   * `take` (default): the machine's memory file becomes the snapshot's, and the machine cannot go on. It is copied only when the two
+   * are on different filesystems, or on one without links. `copy`: it is copied, and the machine can go on.
    */
   memory?: 'take' | 'copy' | undefined;
 }
@@ -130,8 +131,8 @@ export interface Vm extends AsyncDisposable {
   pause(options?: { signal?: AbortSignal | undefined }): Promise<void>;
   resume(options?: { signal?: AbortSignal | undefined }): Promise<void>;
   /**
-   * Writes the paused machine into `dir`, which is made when it is missing: "state", "memory" and "machine.json". Nothing of it
-   * is synced. On failure or abort these files are gone and the machine is paused.
+   * Writes the paused machine into `dir`, which is made when it is missing: "state" and "memory". Neither is synced. On failure or
+   * abort these files are gone and the machine is paused. `machine` of the result is needed to restore them; keep it with them.
    */
   snapshot(dir: string, options?: SnapshotOptions): Promise<VmSnapshot>;
   /** Has the guest power off, and waits for it. After a GUEST_TIMEOUT it may still do so. Default deadline: 2 minutes. */

@@ -102,12 +102,12 @@ export class QemuVm implements Vm {
     if (this.#memoryIsTaken) throw refusal(operation, 'an earlier snapshot has taken its memory');
     if (this.state === 'running') throw refusal(operation, 'it is running, pause it first');
     const { qmp, session, machine } = this.parts;
-    const snapshot = await writeSnapshot(dir, machine, async ({ stateFile, memoryFile }) => {
+    const files = await writeSnapshot(dir, async ({ stateFile, memoryFile }) => {
       await saveState(qmp, stateFile, session.runDir.file('state.sock'), signal);
       await captureMemory(this.memoryPath, memoryFile, memory, signal);
     });
     this.#memoryIsTaken = memory === 'take';
-    return snapshot;
+    return { machine, ...files };
   }
 
   async shutdown({ signal, timeoutMs = SHUTDOWN_TIMEOUT_MS }: GuestCallOptions = {}): Promise<VmEndReason> {

@@ -1,47 +1,24 @@
-/** The folder of a snapshot: "state", "memory" and "machine.json". */
-import { link, mkdir, rm } from 'node:fs/promises';
+/** The files of a snapshot: "state" and "memory", in a folder. What machine they are of is for the caller to keep. */
+import { link, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { copyDeviceToFile, openFileDevice } from '../native/device.js';
-import { readJsonFile, writeJsonAtomically } from '../util/atomic-file.js';
+import { makeFolder } from '../util/atomic-file.js';
 import { isSystemError, withSystemErrors } from '../util/system-error.js';
 import type { VmSnapshot } from './driver.js';
-import { type MachineDescription, machineDescription } from './machine.js';
 
-interface SnapshotFiles {
-  stateFile: string;
-  memoryFile: string;
-  machineFile: string;
-}
+export type SnapshotFiles = Pick<VmSnapshot, 'stateFile' | 'memoryFile'>;
 
-function filesIn(dir: string): SnapshotFiles {
-  const folder = path.resolve(dir);
-  return {
-    stateFile: path.join(folder, 'state'),
-    memoryFile: path.join(folder, 'memory'),
-    machineFile: path.join(folder, 'machine.json'),
-  };
-}
-
-/** Reads the description of a snapshot. Rejects with NOT_FOUND or CORRUPT; state and memory are looked at by `restore`. */
-export async function openSnapshot(dir: string): Promise<VmSnapshot> {
-  const { stateFile, memoryFile, machineFile } = filesIn(dir);
-  const machine = await readJsonFile(machineFile, machineDescription, `the snapshot in ${dir}`);
-  return { machine, stateFile, memoryFile };
-}
-
-/** Has `body` write state and memory, and describes them. When that fails none of the files is left. */
+/** Has `body` write state and memory. When that fails neither is left. */
 export async function writeSnapshot(
   dir: string,
-  machine: MachineDescription,
   body: (files: SnapshotFiles) => Promise<void>,
-): Promise<VmSnapshot> {
-  const files = filesIn(dir);
-  const { stateFile, memoryFile, machineFile } = files;
-  await withSystemErrors('create', dir, () => mkdir(dir, { recursive: true }));
+): Promise<SnapshotFiles> {
+  const folder = path.resolve(dir);
+  const files = { stateFile: path.join(folder, 'state'), memoryFile: path.join(folder, 'memory') };
+  await makeFolder(folder);
   try {
     await body(files);
-    await writeJsonAtomically(machineFile, machine);
-    return { machine, stateFile, memoryFile };
+    return files;
   } catch (error) {
     for (const file of Object.values(files)) await rm(file, { force: true });
     throw error;

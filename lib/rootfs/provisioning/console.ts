@@ -100,20 +100,3 @@ export class ProvisioningConsole {
     );
   }
 }
-
-/**
- * Reads lines until the exit line, and no further; or until they end.
- *
- * @throws what `ProvisioningConsole.throwIfFailed` does.
- */
-export async function followProvisioning(
-  lines: AsyncIterable<string>,
-  onLog?: (line: string) => void,
-): Promise<ProvisioningConsole> {
-  const scanner = new ProvisioningConsole(onLog);
-  for await (const line of lines) {
-    if (scanner.accept(line)) break;
-  }
-  scanner.throwIfFailed();
-  return scanner;
-}

@@ -6,24 +6,17 @@ import {
   EXIT_UNSUPPORTED,
   LOG_PREFIX,
 } from '../../../lib/rootfs/provisioning/config.js';
-import {
-  followProvisioning,
-  LOG_TAIL_LINES,
-  ProvisioningConsole,
-} from '../../../lib/rootfs/provisioning/console.js';
+import { LOG_TAIL_LINES, ProvisioningConsole } from '../../../lib/rootfs/provisioning/console.js';
 
-async function* streamOf(lines: string[], onEnd: () => void = () => {}): AsyncGenerator<string> {
+function failureOf(lines: string[]): RootloomError {
+  const scanner = new ProvisioningConsole();
+  for (const line of lines) scanner.accept(line);
   try {
-    yield* lines;
-  } finally {
-    onEnd();
+    scanner.throwIfFailed();
+  } catch (failure) {
+    if (isRootloomError(failure)) return failure;
   }
-}
-
-async function failureOf(lines: string[]): Promise<RootloomError> {
-  const failure = await followProvisioning(streamOf(lines)).catch((error: unknown) => error);
-  if (!isRootloomError(failure)) throw new Error(`not a RootloomError: ${failure}`);
-  return failure;
+  throw new Error('the lines are those of no failure');
 }
 
 describe('ProvisioningConsole', () => {
@@ -49,39 +42,25 @@ describe('ProvisioningConsole', () => {
   });
 });
 
-describe('followProvisioning', () => {
-  test('reads no further than the exit line, and lets go of the lines', async () => {
-    let ended = false;
-    const lines = streamOf([`${EXIT_MARKER}0`, 'never read'], () => {
-      ended = true;
-    });
-    const scanner = await followProvisioning(lines);
-    expect(scanner.exitCode).toBe(0);
-    expect(ended).toBe(true);
-  });
-
-  test('rejects with the exit code and the last lines of the script', async () => {
+describe('ProvisioningConsole.throwIfFailed', () => {
+  test('throws the exit code and the last lines of the script', () => {
     const printed = Array.from({ length: LOG_TAIL_LINES + 5 }, (_, index) => `line ${index}`);
-    const failure = await failureOf([
-      ...printed.map((line) => LOG_PREFIX + line),
-      'noise',
-      `${EXIT_MARKER}100`,
-    ]);
+    const failure = failureOf([...printed.map((line) => LOG_PREFIX + line), 'noise', `${EXIT_MARKER}100`]);
     expect(failure.code).toBe('GUEST_FAILED');
     expect(failure.context.exitCode).toBe(100);
     expect(failure.context.logTail).toEqual(printed.slice(-LOG_TAIL_LINES));
   });
 
-  test('rejects when the console ends without an exit code, with its last lines when the script said nothing', async () => {
-    const failure = await failureOf(['', 'Kernel panic - not syncing', '']);
+  test('throws when the console ends without an exit code, with its last lines when the script said nothing', () => {
+    const failure = failureOf(['', 'Kernel panic - not syncing', '']);
     expect(failure.code).toBe('GUEST_FAILED');
     expect(failure.message).toContain('exit code not detected');
     expect(failure.context.exitCode).toBeUndefined();
     expect(failure.context.logTail).toEqual(['Kernel panic - not syncing']);
   });
 
-  test('names the distribution that is not supported', async () => {
-    const failure = await failureOf([
+  test('names the distribution that is not supported', () => {
+    const failure = failureOf([
       `${LOG_PREFIX}error: unsupported distribution devuan`,
       `${DISTRIBUTION_MARKER}devuan`,
       `${EXIT_MARKER}${EXIT_UNSUPPORTED}`,

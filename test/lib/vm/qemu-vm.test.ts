@@ -7,7 +7,6 @@ import type { Vm, VmDriver, VmSnapshot } from '../../../lib/vm/driver.js';
 import { ensureKernelBundle, type KernelBundle } from '../../../lib/vm/kernel-bundle.js';
 import { openQemuDriver } from '../../../lib/vm/qemu.js';
 import { RunDir } from '../../../lib/vm/run-dir.js';
-import { openSnapshot } from '../../../lib/vm/snapshot.js';
 import { GUEST_IMAGE_TIMEOUT_MS, guestImage } from '../../helpers/guest-image.js';
 import { findProcesses } from '../../helpers/processes.js';
 import { GuestDisk } from './guest-disk.js';
@@ -144,7 +143,8 @@ test('snapshot with a copy of the memory lets the machine go on', async () => {
   expect((await stat(copied.memoryFile)).size).toBe(MEMORY_BYTES);
   await vm.resume();
   expect(await run(vm, 'echo on')).toBe('on\n');
-  await expect(openSnapshot(dir)).resolves.toEqual(copied);
+  expect(copied.machine).toEqual(vm.machine);
+  expect((await readdir(dir)).sort()).toEqual(['memory', 'state']);
 });
 
 test('snapshot of a frozen guest takes its memory', async () => {
@@ -176,14 +176,12 @@ test('restore goes on where the snapshot was, several times over', {
 }, async () => {
   await using firstDisk = await GuestDisk.create(disk.device, scratch);
   await using secondDisk = await GuestDisk.create(disk.device, scratch);
-  const opened = await openSnapshot(path.join(scratch, 'snapshot'));
-  expect(opened).toEqual(snapshot);
   const memoryBefore = await stat(snapshot.memoryFile);
   const started = performance.now();
-  await using first = await driver.restore({ snapshot: opened, disk: firstDisk, runDir: firstDisk.runDir });
+  await using first = await driver.restore({ snapshot, disk: firstDisk, runDir: firstDisk.runDir });
   console.log(`restore: ${(performance.now() - started).toFixed(0)} ms`);
   await using second = await driver.restore({
-    snapshot: opened,
+    snapshot,
     disk: secondDisk,
     runDir: secondDisk.runDir,
   });
