@@ -261,6 +261,24 @@ describe('sizes', () => {
     await image.closeAndCheck();
   }, 240_000);
 
+  // Only the map of a sparse file can place content there.
+  it.each([
+    ['across', '0,8'],
+    ['behind', '8192,8'],
+    ['within and behind', '0,1,8192,7'],
+  ])('smaller than the content are CORRUPT, with content %s the declared end', async (_, map) => {
+    using folder = scratchFolder();
+    await using image = await TestImage.create(folder.path);
+    const numblocks = String(map.split(',').length / 2);
+    const pax = { 'GNU.sparse.size': '7', 'GNU.sparse.numblocks': numblocks, 'GNU.sparse.map': map };
+    const blob = layerFile(folder.path, [{ name: 'cut', data: '12345678', pax }]);
+    await expect(image.tree.applyLayer(blob)).rejects.toMatchObject({
+      code: 'CORRUPT',
+      context: { path: 'cut' },
+    });
+    await expect(image.tree.mkdir('/x')).rejects.toMatchObject({ code: 'CORRUPT' });
+  });
+
   it('beyond the image are NO_SPACE, and the tree takes no more changes', async () => {
     using folder = scratchFolder();
     await using image = await TestImage.create(folder.path, { size: 32 * MIB });
