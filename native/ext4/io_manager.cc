@@ -150,7 +150,7 @@ errcode_t DeviceIo::Open(int flags, io_channel* channel) {
   opened->name = strdup(name_.c_str());
   opened->block_size = 1024;
   opened->refcount = 1;
-  // Trimmed blocks of a Device read as zeros, which saves writing zeros after a discard.
+  // What Trim was given reads as zeros, which saves writing zeros after a discard.
   opened->flags = CHANNEL_FLAGS_DISCARD_ZEROES;
   opened->private_data = this;
   *channel = opened;
@@ -222,10 +222,17 @@ errcode_t DeviceIo::Zero(Range range) {
   return 0;
 }
 
+// A device keeps the bytes of a block of its own that is only partly covered: those are zeroed.
 errcode_t DeviceIo::Trim(Range range) {
   if (Stopped()) return ECANCELED;
   if (!IsInside(range)) return EXT2_ET_SHORT_WRITE;
-  return Remember(device_->Trim(range));
+  const uint64_t block_size = device_->block_size();
+  const uint64_t first = (range.offset_bytes + block_size - 1) / block_size * block_size;
+  const uint64_t end = range.end_bytes() / block_size * block_size;
+  if (first >= end) return Zero(range);
+  if (const errcode_t code = Zero({range.offset_bytes, first - range.offset_bytes}); code != 0) return code;
+  if (const errcode_t code = Remember(device_->Trim({first, end - first})); code != 0) return code;
+  return Zero({end, range.end_bytes() - end});
 }
 
 }  // namespace rootloom

@@ -66,7 +66,7 @@ class DeviceIo {
   errcode_t Read(uint64_t offset_bytes, std::span<std::byte> buffer);
   errcode_t Write(uint64_t offset_bytes, std::span<const std::byte> data);
   errcode_t Zero(Range range);
-  errcode_t Trim(Range range);
+  errcode_t Trim(Range range);  // the whole range reads as zeros afterwards, also where blocks are only partly covered
   errcode_t Open(int flags, io_channel* channel);
 
  private:
