@@ -4,10 +4,16 @@ export { Build, isWhole, openBuild } from './artifact/build.js';
 export { type BuildSummary, listBuilds, measureChain } from './artifact/inventory.js';
 export type { BuildDescription, BuildMetadata, RootloomMetadata } from './artifact/metadata.js';
 export { dependents, removeBuild } from './artifact/remove.js';
+export { type RemovedLayers, type RemoveUnusedOptions, removeUnusedLayers } from './artifact/unused.js';
 export { defaultStoreUrl } from './build/defaults.js';
 export { type ExamineMachineOptions, examineMachine, type MachineFinding } from './build/doctor.js';
 export type { BuildEvent, PhaseName, PhaseReport } from './build/events.js';
-export type { MachineOptions, TemplateOptions, TemplateSource } from './build/options.js';
+export {
+  type MachineOptions,
+  type TemplateOptions,
+  type TemplateSource,
+  validateOptions as validateTemplateOptions,
+} from './build/options.js';
 export { type ResizeRootfsOptions, type ResizeRootfsResult, resizeRootfs } from './build/resize-rootfs.js';
 export { type Sandbox, type StartSandboxOptions, startSandbox } from './build/sandbox.js';
 export { buildTemplate, type TemplateBuild, type TemplateResult } from './build/template-builder.js';
@@ -45,7 +51,7 @@ export { type Image, type ImageOptions, openImage } from './oci/image.js';
 export { parsePlatform } from './oci/platform.js';
 export { parseImageReference } from './oci/reference.js';
 export { type CopyOutReport, copyOutTree } from './rootfs/copy-out.js';
-export { type DiskRequest, validateDiskRequest } from './rootfs/disk-request.js';
+export type { DiskRequest } from './rootfs/disk-request.js';
 export { type BuildInspection, inspectBuild } from './rootfs/inspect.js';
 export {
   type ProvisioningFile,

@@ -20,7 +20,8 @@ export interface BuildSummary {
   problem?: string;
 }
 
-async function storedBytesOf(store: Store, buildId: string): Promise<number> {
+/** What a build takes of the store, in bytes. */
+export async function storedBytesOf(store: Store, buildId: string): Promise<number> {
   const objects = await store.listObjects(buildId);
   return [...objects.values()].reduce((sum, { storedBytes }) => sum + storedBytes, 0);
 }

@@ -1,8 +1,9 @@
-/** Which builds need which, and the removal of those that none needs. */
+/** The removal of builds that no other needs. */
 import { isRootloomError, RootloomError } from '../errors.js';
 import { parseBuildId } from '../storage/keys.js';
 import type { Store } from '../storage/store.js';
 import { type Build, type BuildCallOptions, openBuild } from './build.js';
+import { Dependencies } from './dependencies.js';
 
 export interface RemoveOptions extends BuildCallOptions {
   /** Removes the build although others need it, or cannot be asked: they are broken afterwards. Default false. */
@@ -21,12 +22,9 @@ export async function dependents(
   { signal }: BuildCallOptions = {},
 ): Promise<string[]> {
   const id = parseBuildId(buildId);
-  const found: string[] = [];
-  for (const other of await store.listBuilds({ signal })) {
-    signal?.throwIfAborted();
-    if (other !== id && (await needs(store, other, id))) found.push(other);
-  }
-  return found;
+  const dependencies = new Dependencies(store);
+  await dependencies.update({ except: id, signal });
+  return dependencies.on(id);
 }
 
 /**
@@ -41,38 +39,54 @@ export async function removeBuild(
   { force = false, signal }: RemoveOptions = {},
 ): Promise<void> {
   const id = parseBuildId(buildId);
-  const build = await openForRemoval(store, id);
+  const build = await openForRemoval(store, id, signal);
+  if (force) {
+    await store.remove(id, { signal });
+  } else {
+    const dependencies = new Dependencies(store);
+    // Here, and not while publications wait for us; what is left to be read then is what was published in the meantime.
+    await dependencies.update({ except: id, signal });
+    await removeUnneeded(store, id, dependencies, signal);
+  }
+  if (build !== undefined) await forgetLayerOf(build);
+}
+
+/** Removes a build unless others need it: BUSY. Nothing of it but its objects is touched. Fails as `removeBuild` does. */
+export async function removeUnneeded(
+  store: Store,
+  id: string,
+  dependencies: Dependencies,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const precondition = async () => {
-    const others = force ? [] : await dependents(store, id, { signal });
+    await dependencies.update({ except: id, signal });
+    const others = dependencies.on(id);
     if (others.length === 0) return;
     const message = `Cannot remove build ${id}: ${others.join(', ')} need its data, remove them first`;
     throw new RootloomError('BUSY', message, { buildId: id });
   };
   await store.remove(id, { precondition, signal });
-  const { layerHash, cacheScope } = build?.metadata.rootloom ?? {};
-  if (layerHash === undefined || cacheScope === undefined) return;
-  const layer = { scope: cacheScope, hash: layerHash };
+}
+
+/** Removes the cache entry that leads to a build; one that leads to a later build of the same layer stays. */
+export async function forgetLayerOf({ id, store, metadata }: Build): Promise<void> {
+  const { layerHash: hash, cacheScope: scope } = metadata.rootloom ?? {};
+  if (hash === undefined || scope === undefined) return;
+  const layer = { scope, hash };
   if ((await store.readLayer(layer)) === id) await store.removeLayer(layer);
 }
 
 /** Undefined for a build whose metadata is damaged or missing: it can be removed all the same. */
-async function openForRemoval(store: Store, id: string): Promise<Build | undefined> {
+async function openForRemoval(
+  store: Store,
+  id: string,
+  signal: AbortSignal | undefined,
+): Promise<Build | undefined> {
   try {
-    return await openBuild(store, id);
+    return await openBuild(store, id, { signal });
   } catch (error) {
+    signal?.throwIfAborted();
     if (isRootloomError(error, 'IO')) throw error;
     return undefined;
-  }
-}
-
-async function needs(store: Store, other: string, id: string): Promise<boolean> {
-  try {
-    const build = await openBuild(store, other);
-    if ((await build.ancestors('rootfs')).includes(id)) return true;
-    const hasMemory = (await store.listObjects(other)).has('memfile.header');
-    return hasMemory && (await build.ancestors('memfile')).includes(id);
-  } catch (error) {
-    if (isRootloomError(error, 'NOT_FOUND')) return false; // Removed meanwhile.
-    throw error;
   }
 }

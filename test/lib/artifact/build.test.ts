@@ -192,6 +192,43 @@ test('removeBuild refuses a build that others need, and forgets its cache entry'
   await expect(removeBuild(store, parent.build.id)).rejects.toMatchObject({ code: 'NOT_FOUND' });
 });
 
+test('removeBuild reads no header of the store while others wait for it, but those of new builds', async () => {
+  const store = await makeStore();
+  const target = await publishTestBuild(store);
+  for (let count = 0; count < 3; count += 1) await publishTestBuild(store);
+  const readObject = store.readObject.bind(store);
+  const remove = store.remove.bind(store);
+  let child = '';
+  let inside = false;
+  const readInside: string[] = [];
+  store.readObject = (key, options) => {
+    if (inside) readInside.push(key.buildId);
+    return readObject(key, options);
+  };
+  store.remove = async (id, { precondition, ...options } = {}) => {
+    if (child === '') child = (await publishTestBuild(store, { parent: target.build.id })).build.id;
+    inside = true;
+    await remove(id, { precondition: async () => precondition?.(), ...options }).finally(() => {
+      inside = false;
+    });
+  };
+  const removing = removeBuild(store, target.build.id);
+  await expect(removing).rejects.toMatchObject({ code: 'BUSY' });
+  await expect(removing).rejects.toThrow(child);
+  expect(new Set(readInside)).toEqual(new Set([child]));
+  await removeBuild(store, child);
+  readInside.length = 0;
+  await removeBuild(store, target.build.id);
+  expect(readInside).toEqual([]);
+});
+
+test('removeBuild stops with the reason of its signal, and removes nothing', async () => {
+  const store = await makeStore();
+  const { build } = await publishTestBuild(store);
+  await expect(removeBuild(store, build.id, { signal: AbortSignal.abort('no') })).rejects.toBe('no');
+  await build.verify();
+});
+
 test('removeBuild leaves a cache entry that leads to a later build', async () => {
   const store = await makeStore();
   const layer = { scope: 'team', hash: digestBytes('layer') };
