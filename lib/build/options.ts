@@ -72,7 +72,12 @@ function validateMachineOptions(options: MachineOptions): void {
 }
 
 /** Throws TypeError or RangeError for options that can never be right, and as `validateDiskRequest` does; nothing was begun then. */
-export function validateOptions({ from, disk, check = 'auto', machine = {} }: TemplateOptions): void {
+export function validateOptions({
+  from,
+  disk,
+  check = 'auto',
+  machine = {},
+}: Pick<TemplateOptions, 'from' | 'disk' | 'check' | 'machine'>): void {
   if (typeof from !== 'object' || 'oci' in from === 'template' in from) {
     throw new TypeError('Cannot build: the source must be { oci: reference } or { template: buildId }');
   }

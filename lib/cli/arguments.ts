@@ -5,9 +5,6 @@
 import { InvalidArgumentError } from 'commander';
 import { parseBuildId, parseByteSize } from '../index.js';
 
-const MIB = 1024 * 1024;
-const MIN_MEMORY_BYTES = 64 * MIB;
-const MAX_CPUS = 64;
 /** Of a timer of Node. */
 const MAX_SECONDS = Math.floor((2 ** 31 - 1) / 1000);
 
@@ -51,23 +48,17 @@ export function parseIds(text: string, previous: readonly string[] = []): string
 
 export const parseSize = argument(parseByteSize);
 
-/** Memory of a guest, in bytes: what QEMU takes. */
-export const parseMemory = argument((text) => {
-  const bytes = parseByteSize(text);
-  if (bytes % MIB === 0 && bytes >= MIN_MEMORY_BYTES) return bytes;
-  throw new RangeError('Wanted a whole number of MiB, 64M or more');
+export const parseCount = argument((text) => {
+  if (/^\d{1,9}$/.test(text)) return Number(text);
+  throw new TypeError('Wanted a whole number');
 });
 
-/** Processors of a guest. */
-export const parseCpus = argument((text) => parseWholeNumber(text, MAX_CPUS));
-
-export const parseSeconds = argument((text) => parseWholeNumber(text, MAX_SECONDS));
-
-function parseWholeNumber(text: string, max: number): number {
-  const value = /^\d{1,9}$/.test(text) ? Number(text) : 0;
-  if (value >= 1 && value <= max) return value;
-  throw new RangeError(`Wanted a whole number from 1 to ${max}`);
-}
+/** How long something may take, in milliseconds, from a number of seconds. */
+export const parseTimeout = argument((text) => {
+  const seconds = parseCount(text);
+  if (seconds >= 1 && seconds <= MAX_SECONDS) return seconds * 1000;
+  throw new RangeError(`Wanted 1 to ${MAX_SECONDS} seconds`);
+});
 
 /** A file of a build's disk. */
 export interface ImagePath {

@@ -9,15 +9,15 @@ import {
   resolveProvisioningOptions,
   type TemplateOptions,
   type TemplateSource,
-  validateDiskRequest,
+  validateTemplateOptions,
 } from '../../index.js';
 import {
   argument,
   checkUsage,
-  parseCpus,
+  parseCount,
   parseId,
-  parseMemory,
   parseSize,
+  parseTimeout,
   UsageError,
 } from '../arguments.js';
 import { phaseText, showBuild } from '../build-report.js';
@@ -33,6 +33,9 @@ interface BuildOptions extends GlobalOptions {
   memory?: number;
   cpus?: number;
   kernel?: string;
+  /** In milliseconds, as the next one. */
+  provisionTimeout?: number;
+  bootTimeout?: number;
   package?: string[];
   hostname?: string;
   check: CheckPolicy;
@@ -61,20 +64,24 @@ function diskOf({ diskSize, diskFree, fromOci }: BuildOptions): DiskRequest | un
 }
 
 function templateOptionsOf(options: BuildOptions): Omit<TemplateOptions, 'store' | 'signal'> {
-  const disk = diskOf(options);
+  const { memory, cpus, kernel, provisionTimeout, bootTimeout, check, force } = options;
   const provisioning = { packages: options.package, hostname: options.hostname };
+  const templateOptions = {
+    from: sourceOf(options),
+    disk: diskOf(options),
+    provisioning,
+    machine: {
+      ...{ memoryBytes: memory, cpus, kernelBundle: kernel },
+      ...{ provisionTimeoutMs: provisionTimeout, bootTimeoutMs: bootTimeout },
+    },
+    check,
+    force,
+  };
   checkUsage(() => {
-    if (disk !== undefined) validateDiskRequest(disk);
+    validateTemplateOptions(templateOptions);
     resolveProvisioningOptions(provisioning);
   });
-  return {
-    from: sourceOf(options),
-    disk,
-    provisioning,
-    machine: { memoryBytes: options.memory, cpus: options.cpus, kernelBundle: options.kernel },
-    check: options.check,
-    force: options.force,
-  };
+  return templateOptions;
 }
 
 async function runBuild(options: BuildOptions, context: CommandContext): Promise<void> {
@@ -130,9 +137,20 @@ function addDiskOptions(command: Command): void {
 
 function addGuestOptions(command: Command): void {
   command
-    .addOption(new Option('--memory <size>', 'of the guest (default: 512M)').argParser(parseMemory))
-    .addOption(new Option('--cpus <count>', 'processors of the guest (default: 2)').argParser(parseCpus))
+    .addOption(new Option('--memory <size>', 'of the guest (default: 512M)').argParser(parseSize))
+    .addOption(new Option('--cpus <count>', 'processors of the guest (default: 2)').argParser(parseCount))
     .option('--kernel <folder>', "a kernel bundle (default: Debian's cloud kernel, made once)")
+    .addOption(
+      new Option(
+        '--provision-timeout <seconds>',
+        'for provisioning, downloads included (default: 1200)',
+      ).argParser(parseTimeout),
+    )
+    .addOption(
+      new Option('--boot-timeout <seconds>', 'for the guest to boot, and to settle (default: 300)').argParser(
+        parseTimeout,
+      ),
+    )
     .option('--package <name...>', 'more packages of the distribution')
     .option('--hostname <name>', "the guest's name (default: rootloom)");
 }

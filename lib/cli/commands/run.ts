@@ -3,12 +3,13 @@ import { addAbortSignal } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { type Command, Option } from 'commander';
 import { type ExecResult, startSandbox } from '../../index.js';
-import { parseId, parseSeconds } from '../arguments.js';
+import { parseId, parseTimeout } from '../arguments.js';
 import { type CommandContext, type GlobalOptions, withGlobalOptions, withStore } from '../context.js';
 import { toJson, writeOutput } from '../output.js';
 
 interface RunOptions extends GlobalOptions {
   stdin?: boolean;
+  /** In milliseconds. */
   timeout: number;
 }
 
@@ -42,15 +43,15 @@ export function addRunCommand(program: Command, context: CommandContext): void {
       .option('--stdin', 'read standard input to its end and give it to the command')
       .addOption(
         new Option('--timeout <seconds>', 'how long the command may take')
-          .argParser(parseSeconds)
-          .default(300),
+          .argParser(parseTimeout)
+          .default(300_000, '300'),
       ),
   ).action(async (id: string, command: [string, ...string[]], options: RunOptions) => {
     const { signal } = context;
     const input = options.stdin === true ? await readInput(signal) : undefined;
     const result = await withStore(options, context, async (store) => {
       await using sandbox = await startSandbox(store, id, { signal });
-      return await sandbox.exec(command, { input, signal, timeoutMs: options.timeout * 1000 });
+      return await sandbox.exec(command, { input, signal, timeoutMs: options.timeout });
     });
     if (options.json === true) await printAsJson(result);
     else await passOn(result);

@@ -1,8 +1,8 @@
 /** Command lines that can never be right, help, and the forms of an error. */
 import path from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { packageVersion } from '../../../lib/util/package-version.js';
-import { runCli, runCliJson } from '../../helpers/cli.js';
+import { cliFile, runCli, runCliJson } from '../../helpers/cli.js';
 
 const ID = '0f8fad5b-d9cb-469f-a165-70867728950e';
 const NOWHERE = path.join('/nonexistent', 'store');
@@ -27,7 +27,7 @@ const WRONG: [string[], RegExp][] = [
   [['cp', `${ID}:/x`, `${ID}:/y`], /builds never change/],
   [['serve', ID], /'--socket <path>' not specified/],
   [['run', ID], /missing required argument 'command'/],
-  [['run', ID, '--timeout', '0', '--', 'true'], /whole number from 1/],
+  [['run', ID, '--timeout', '0', '--', 'true'], /Wanted 1 to \d+ seconds/],
   [['kernel', '--vmlinux', 'x'], /a folder for it is needed/],
   [['kernel', 'out', '--modules', 'x'], /--modules belongs to a --vmlinux/],
   [['kernel', 'out', '--vmlinux', 'x', '--package', 'y'], /cannot be used with/],
@@ -39,12 +39,16 @@ const WRONG: [string[], RegExp][] = [
   [['build', '--from-oci', 'oci:x', '--disk-size', '1GB'], /may mean 1000 or 1024/],
   [['build', '--from-oci', 'oci:x', '--disk-size', '16777217'], /multiple of 4096/],
   [['build', '--from-oci', 'oci:x', '--disk-size', '1G', '--platform', 'x'], /platform/],
-  [['build', '--from-oci', 'oci:x', '--disk-size', '1G', '--memory', '1M'], /64M or more/],
-  [['build', '--from-oci', 'oci:x', '--disk-size', '1G', '--cpus', '65'], /from 1 to 64/],
+  [['build', '--from-oci', 'oci:x', '--disk-size', '1G', '--memory', '1M'], /64 MiB at least/],
+  [['build', '--from-oci', 'oci:x', '--disk-size', '1G', '--cpus', '65'], /has 1 to 64 processors/],
   [['build', '--from-oci', 'oci:x', '--disk-size', '1G', '--hostname', '-'], /hostname/],
   [['build', '--from-oci', 'oci:x', '--disk-size', '1G', '--package', 'a b'], /package name/],
   [['build', '--from-template', ID, '--check', 'x'], /Allowed choices are auto, always, never/],
 ];
+
+beforeAll(async () => {
+  await cliFile();
+});
 
 describe('wrong usage', () => {
   it.concurrent.each(WRONG)('%j ends with 2 and says why', async (args, message) => {
