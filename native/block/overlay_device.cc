@@ -314,11 +314,24 @@ Status OverlayDevice::MakeRoom(uint64_t size_bytes) {
   return status;
 }
 
-Status OverlayDevice::Freeze() {
+Status OverlayDevice::StoreUpper(const CallContext& context) {
+  StoreBehind store;
+  return ForEachRun([&](const BlockRun& run) {
+    if (run.state != BlockState::kData) return Status::Ok();
+    const Range range{run.first_block * block_size_, run.block_count * block_size_};
+    return ForEachPart(range, block_size_ * kBlocksPerStripe, [&](Range part) {
+      ROOTLOOM_RETURN_IF_ERROR(context.CheckStopped("freeze the overlay"));
+      return NoteDamage(sync_.Keep(store.Wrote(upper_.get(), part.end_bytes(), part.length_bytes, upper_path_)));
+    });
+  });
+}
+
+Status OverlayDevice::Freeze(const CallContext& context) {
   {
     Gate::Closure closure(gate_);
     frozen_.store(true, std::memory_order_release);
   }
+  ROOTLOOM_RETURN_IF_ERROR(StoreUpper(context));
   ROOTLOOM_RETURN_IF_ERROR(SyncUpper());
   std::lock_guard lock(failure_mutex_);
   if (!damage_.has_value()) return Status::Ok();

@@ -27,6 +27,7 @@
 #include "native/block/device.h"
 #include "native/block/gate.h"
 #include "native/block/sticky_sync.h"
+#include "native/util/call_context.h"
 #include "native/util/unique_fd.h"
 
 namespace rootloom {
@@ -68,9 +69,12 @@ class OverlayDevice final : public Device {
   // write or zero failed, even though its caller was told. A disk with a hole in it must not become a build. The
   // overlay is then frozen all the same, and every later Freeze fails in the same way. Idempotent.
   //
+  // Storing many gigabytes takes long: it is done in parts, with a look at the stop token before each. When that is
+  // triggered, it fails with kCancelled, frozen all the same, and the next Freeze goes on.
+  //
   // After success, until the overlay is destroyed: no state and no byte of the upper changes, ForEachRun may be
   // used, upper_fd() may be read (pread, copy_file_range) from any thread, and the overlay can be the base of another.
-  Status Freeze();
+  Status Freeze(const CallContext& context = {});
   bool frozen() const { return frozen_.load(std::memory_order_acquire); }
 
   // The file of which the bytes of block b, when its state is kData, are the block_size() ones at b * block_size().
@@ -120,6 +124,8 @@ class OverlayDevice final : public Device {
   // Reads as zeros what lies beyond the base.
   Status ReadBase(uint64_t offset_bytes, std::span<std::byte> buffer);
   Status SyncUpper();
+  // Stores the data in the upper part by part. REQUIRES: frozen
+  Status StoreUpper(const CallContext& context);
   // Keeps the first failure to store something, for Freeze, and passes the status on.
   Status NoteDamage(Status status);
 

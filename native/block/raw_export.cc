@@ -73,9 +73,6 @@ class Exporter {
       if (extent.kind != ExtentKind::kData) continue;
       ROOTLOOM_RETURN_IF_ERROR(ForEachPart(extent.range, kPieceBytes, [&](Range part) { return CopyPiece(part); }));
     }
-    // Starts writing now, so that the sync at the end, which nothing can stop, has little left to wait for.
-    ::sync_file_range(fd_, static_cast<off_t>(window.offset_bytes), static_cast<off_t>(window.length_bytes),
-                      SYNC_FILE_RANGE_WRITE);
     context_.report({"export", window.end_bytes(), size_bytes_});
     return Status::Ok();
   }
@@ -102,7 +99,8 @@ class Exporter {
 
   Status WriteRun(Range piece, Range run) {
     data_bytes_ += run.length_bytes;
-    return PwriteAll(fd_, Bytes(piece, run), run.offset_bytes, path_);
+    ROOTLOOM_RETURN_IF_ERROR(PwriteAll(fd_, Bytes(piece, run), run.offset_bytes, path_));
+    return store_.Wrote(fd_, run.end_bytes(), run.length_bytes, path_);
   }
 
   std::span<const std::byte> Bytes(Range piece, Range part) const {
@@ -115,6 +113,7 @@ class Exporter {
   const CallContext& context_;
   const uint64_t size_bytes_;
   uint64_t data_bytes_ = 0;
+  StoreBehind store_;
   std::vector<std::byte> buffer_;
 };
 

@@ -15,6 +15,8 @@ class StickySync {
  public:
   // Makes what was written to fd durable. path is only for the error.
   Status Sync(int fd, const std::string& path);
+  // Takes the outcome of another call that may have been told of the loss, and passes it on.
+  Status Keep(Status status);
 
  private:
   std::mutex mutex_;

@@ -9,6 +9,7 @@
 
 #include "native/chain/mapping.h"
 #include "native/chain/new_file.h"
+#include "native/util/file_io.h"
 #include "native/util/status.h"
 
 namespace rootloom {
@@ -36,14 +37,11 @@ class DiffWriter {
  private:
   DiffWriter(NewFile file, uint16_t source) : file_(std::move(file)), source_(source) {}
   void Map(uint64_t offset_bytes, uint64_t length_bytes, uint16_t source);
-  // Has the kernel store what was added so far, a bounded part at a time: so the sync at the end finds little left to
-  // do, and a seal of many gigabytes can be cancelled at any moment.
-  Status StoreBehind();
 
   NewFile file_;
   uint16_t source_;
   uint64_t size_bytes_ = 0;
-  uint64_t stored_bytes_ = 0;  // whose storing has begun
+  StoreBehind store_;
   std::vector<Mapping> mappings_;
 };
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 namespace rootloom {
@@ -17,6 +18,11 @@ constexpr size_t kCopyBufferBytes = 1 << 20;
 
 bool CannotCopyInKernel(int error_number) {
   return error_number == EXDEV || error_number == ENOSYS || error_number == EINVAL || error_number == EOPNOTSUPP;
+}
+
+// The ways in which a filesystem says that it does not know sync_file_range.
+bool CannotStoreRanges(int error_number) {
+  return error_number == ENOSYS || error_number == EINVAL || error_number == EOPNOTSUPP || error_number == ESPIPE;
 }
 
 }  // namespace
@@ -87,6 +93,23 @@ Status SyncFd(int fd, const std::string& path) {
 Status SyncPath(const std::string& path) {
   ROOTLOOM_ASSIGN_OR_RETURN(UniqueFd fd, OpenFile(path, O_RDONLY));
   return SyncFd(fd.get(), path);
+}
+
+Status StoreBehind::Wrote(int fd, uint64_t end_bytes, uint64_t range_bytes, const std::string& path) {
+  waiting_bytes_ += range_bytes;
+  if (waiting_bytes_ < kPartBytes) return Status::Ok();
+  const auto store = [fd](uint64_t from, uint64_t to, unsigned flags) {
+    return ::sync_file_range(fd, static_cast<off64_t>(from), static_cast<off64_t>(to - from), flags);
+  };
+  int result = store(waiting_from_bytes_, end_bytes, SYNC_FILE_RANGE_WRITE);
+  // An empty range would mean all up to the end of the file.
+  if (result == 0 && begun_from_bytes_ < waiting_from_bytes_) {
+    result = store(begun_from_bytes_, waiting_from_bytes_, SYNC_FILE_RANGE_WAIT_BEFORE);
+  }
+  if (result != 0 && !CannotStoreRanges(errno)) return Status::Errno("sync", path, errno, begun_from_bytes_);
+  begun_from_bytes_ = std::exchange(waiting_from_bytes_, end_bytes);
+  waiting_bytes_ = 0;
+  return Status::Ok();
 }
 
 Result<uint64_t> FileSize(int fd, const std::string& path) {

@@ -38,6 +38,25 @@ Status CopyRange(const CopyRangeArgs& args, const std::string& path);
 Status SyncPath(const std::string& path);
 Status SyncFd(int fd, const std::string& path);
 
+// Has the kernel store what was written to a file a bounded part at a time, so that a sync at the end finds little left
+// to do, and whoever moves gigabytes can be cancelled at any moment. Not thread-safe; one file each.
+class StoreBehind {
+ public:
+  // Notes that range_bytes were written, the last of them before end_bytes; ranges come in ascending order. Once
+  // kPartBytes have gathered, begins to store them, and waits until the part before is stored. Fails when the kernel
+  // says that written data was lost, which it tells only once, here or by a sync: neither may be missed. Where the
+  // filesystem does not know this, it does nothing.
+  Status Wrote(int fd, uint64_t end_bytes, uint64_t range_bytes, const std::string& path);
+
+ private:
+  // Stored in some ten milliseconds by a slow disk.
+  static constexpr uint64_t kPartBytes = 4 << 20;
+
+  uint64_t waiting_from_bytes_ = 0;  // what is stored or being stored ends here
+  uint64_t waiting_bytes_ = 0;       // written since
+  uint64_t begun_from_bytes_ = 0;    // the part that is being stored begins here
+};
+
 Result<uint64_t> FileSize(int fd, const std::string& path);
 
 // True when every byte is zero. Vectorised by the compiler; the first 64 bytes decide almost every non-zero block.

@@ -202,6 +202,16 @@ TEST_F(OverlayTest, FreezeEndsWritingAndOpensTheUpper) {
   EXPECT_TRUE(IsOk(overlay->Flush()));
 }
 
+TEST_F(OverlayTest, FreezeThatIsCancelledFreezesAndCanBeDoneAgain) {
+  const auto overlay = Make(4, 64 * kBlock);
+  ASSERT_TRUE(IsOk(overlay->Write(0, Bytes(kBlock, std::byte{2}))));
+  std::stop_source stop;
+  stop.request_stop();
+  EXPECT_EQ(overlay->Freeze({.stop = stop.get_token()}).failure().kind, StatusKind::kCancelled);
+  EXPECT_TRUE(overlay->frozen());
+  EXPECT_TRUE(IsOk(overlay->Freeze()));
+}
+
 TEST_F(OverlayTest, NoWriteThatSucceededIsMissingAfterFreeze) {
   auto overlay = Make(64, 64 * kBlock);
   std::array<std::atomic<uint64_t>, 4> last{};

@@ -77,5 +77,32 @@ TEST(FileIoTest, CopiesRangesAlsoWhereTheKernelCannot) {
   }
 }
 
+TEST(StoreBehindTest, StoresWhatGathersAndReportsItsFailure) {
+  constexpr uint64_t kPart = 4 << 20;
+  TempFolder folder;
+  const std::string path = folder.File("stored");
+  UniqueFd fd = std::move(OpenFile(path, O_RDWR | O_CREAT).value());
+  StoreBehind store;
+  const std::vector<std::byte> data(kPart, std::byte{1});
+  for (uint64_t offset = 0; offset < 3 * kPart; offset += kPart) {
+    ASSERT_TRUE(IsOk(PwriteAll(fd.get(), data, offset, path)));
+    EXPECT_TRUE(IsOk(store.Wrote(fd.get(), offset + kPart, kPart, path)));
+  }
+  // Too little is not worth a call; enough of it is.
+  fd.Reset();
+  EXPECT_TRUE(IsOk(store.Wrote(-1, 4 * kPart, kPart - 1, path)));
+  const Status failed = store.Wrote(-1, 4 * kPart, 1, path);
+  ASSERT_FALSE(failed.ok());
+  EXPECT_EQ(failed.failure().error_number, EBADF);
+}
+
+TEST(StoreBehindTest, DoesNothingWhereRangesCannotBeStored) {
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  const UniqueFd read_end(ends[0]);
+  const UniqueFd write_end(ends[1]);
+  EXPECT_TRUE(IsOk(StoreBehind().Wrote(write_end.get(), 8 << 20, 8 << 20, "pipe")));
+}
+
 }  // namespace
 }  // namespace rootloom::testing
