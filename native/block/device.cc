@@ -2,8 +2,24 @@
 
 #include <bit>
 #include <cerrno>
+#include <new>
 
 namespace rootloom {
+
+namespace {
+
+// Devices serve threads that nothing may be thrown on, and C code that nothing may be thrown through.
+template <typename Function>
+auto WithoutThrowing(const char* operation, const Device& device, uint64_t offset_bytes, const Function& function)
+    -> decltype(function()) {
+  try {
+    return function();
+  } catch (const std::bad_alloc&) {
+    return Status::Errno(operation, device.name(), ENOMEM, offset_bytes);
+  }
+}
+
+}  // namespace
 
 Status CheckBlockSize(const char* operation, uint32_t block_size) {
   if (std::has_single_bit(block_size) && block_size >= kMinBlockSize && block_size <= kMaxBlockSize) {
@@ -38,28 +54,32 @@ Status Device::CheckWritable(const char* operation, Range range) const {
 
 Status Device::Read(uint64_t offset_bytes, std::span<std::byte> buffer) {
   ROOTLOOM_RETURN_IF_ERROR(CheckRange("read", {offset_bytes, buffer.size()}));
-  return buffer.empty() ? Status::Ok() : DoRead(offset_bytes, buffer);
+  if (buffer.empty()) return Status::Ok();
+  return WithoutThrowing("read", *this, offset_bytes, [&] { return DoRead(offset_bytes, buffer); });
 }
 
 Status Device::Write(uint64_t offset_bytes, std::span<const std::byte> data, Durability durability) {
   ROOTLOOM_RETURN_IF_ERROR(CheckWritable("write", {offset_bytes, data.size()}));
-  return data.empty() ? Status::Ok() : DoWrite(offset_bytes, data, durability);
+  if (data.empty()) return Status::Ok();
+  return WithoutThrowing("write", *this, offset_bytes, [&] { return DoWrite(offset_bytes, data, durability); });
 }
 
 Status Device::Zero(Range range, Durability durability) {
   ROOTLOOM_RETURN_IF_ERROR(CheckWritable("zero", range));
-  return range.length_bytes == 0 ? Status::Ok() : DoZero(range, durability);
+  if (range.length_bytes == 0) return Status::Ok();
+  return WithoutThrowing("zero", *this, range.offset_bytes, [&] { return DoZero(range, durability); });
 }
 
 Status Device::Trim(Range range) {
   ROOTLOOM_RETURN_IF_ERROR(CheckWritable("trim", range));
-  return range.length_bytes == 0 ? Status::Ok() : DoTrim(range);
+  if (range.length_bytes == 0) return Status::Ok();
+  return WithoutThrowing("trim", *this, range.offset_bytes, [&] { return DoTrim(range); });
 }
 
 Result<std::vector<Extent>> Device::Extents(Range range, size_t max_count) {
   ROOTLOOM_RETURN_IF_ERROR(CheckRange("map extents of", range));
   if (range.length_bytes == 0 || max_count == 0) return std::vector<Extent>();
-  return DoExtents(range, max_count);
+  return WithoutThrowing("map extents of", *this, range.offset_bytes, [&] { return DoExtents(range, max_count); });
 }
 
 }  // namespace rootloom

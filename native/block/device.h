@@ -48,7 +48,8 @@ Status CheckBlockSize(const char* operation, uint32_t block_size);
 // The public calls check the range once and refuse anything beyond the end with kInvalidArgument (errno EINVAL);
 // implementations may rely on it. Any byte range is allowed; ranges aligned to block_size() are fastest.
 // A failure carries errno, the operation and the offset, and leaves the affected range undefined between old and
-// new content; nothing outside the range changes.
+// new content; nothing outside the range changes. A call for which there is no memory fails with ENOMEM: nothing is
+// thrown, whatever an implementation allocates.
 //
 // Thread-safe: any number of calls at once from any thread. Concurrent writes to overlapping bytes leave, for each
 // block, the result of one of them.

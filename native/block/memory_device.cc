@@ -18,7 +18,9 @@ Result<std::shared_ptr<MemoryDevice>> MemoryDevice::Create(uint64_t size_bytes, 
                                                          std::to_string(block_size));
   }
   std::shared_ptr<MemoryDevice> device(new MemoryDevice(size_bytes, block_size));
-  device->chunks_.resize((size_bytes + device->chunk_bytes() - 1) / device->chunk_bytes());
+  const uint64_t chunk_count = (size_bytes + device->chunk_bytes() - 1) / device->chunk_bytes();
+  device->chunks_.reset(new (std::nothrow) std::unique_ptr<Chunk>[chunk_count]);
+  if (device->chunks_ == nullptr) return Status::Errno("create", device->name(), ENOMEM);
   return device;
 }
 
@@ -85,20 +87,15 @@ Status MemoryDevice::DoTrim(Range range) {
 
 Result<std::vector<Extent>> MemoryDevice::DoExtents(Range range, size_t max_count) {
   ExtentList extents(max_count);
-  bool room = true;
-  ROOTLOOM_RETURN_IF_ERROR(ForEachPart(range, chunk_bytes(), [&](Range in_chunk) {
-    if (!room) return Status::Ok();
-    std::shared_lock lock(LockOf(in_chunk.offset_bytes));
-    if (chunks_[in_chunk.offset_bytes / chunk_bytes()] == nullptr) {
-      room = extents.Add({in_chunk, ExtentKind::kHole});
-      return Status::Ok();
-    }
-    return ForEachPart(in_chunk, block_size_, [&](Range in_block) {
-      const bool data = *FindBlock(in_block.offset_bytes) != nullptr;
-      room = room && extents.Add({in_block, data ? ExtentKind::kData : ExtentKind::kHole});
-      return Status::Ok();
-    });
-  }));
+  for (uint64_t offset = range.offset_bytes; offset < range.end_bytes();) {
+    std::shared_lock lock(LockOf(offset));
+    const Block* block = FindBlock(offset);
+    const uint64_t unit_bytes = block == nullptr ? chunk_bytes() : block_size_;
+    const uint64_t length = std::min(unit_bytes - offset % unit_bytes, range.end_bytes() - offset);
+    const bool data = block != nullptr && *block != nullptr;
+    if (!extents.Add({{offset, length}, data ? ExtentKind::kData : ExtentKind::kHole})) break;
+    offset += length;
+  }
   return std::move(extents).Take();
 }
 

@@ -45,8 +45,8 @@ class MemoryDevice final : public Device {
   const uint64_t size_bytes_;
   const uint32_t block_size_;
   std::array<std::shared_mutex, 64> locks_;
-  // Null: all zeros. Entry i and all below it are protected by locks_[i % 64]; the vector itself never changes.
-  std::vector<std::unique_ptr<Chunk>> chunks_;
+  // Null: all zeros. Entry i and all below it are protected by locks_[i % 64]; the array itself never changes.
+  std::unique_ptr<std::unique_ptr<Chunk>[]> chunks_;
 };
 
 }  // namespace rootloom
