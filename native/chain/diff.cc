@@ -72,7 +72,7 @@ Status Diff::ReadFrames(uint64_t offset_bytes, std::span<std::byte> buffer) {
     if (frame == frames.end() || frame->start_bytes > offset_bytes) {
       return Corrupt("the frame table of build " + source_.data.build.ToText() + " has a gap at uncompressed byte " +
                          std::to_string(offset_bytes),
-                     frame == frames.end() ? file_size_bytes_ : frame->stored_start_bytes);
+                     frame == frames.end() ? frames.back().stored_start_bytes : frame->stored_start_bytes);
     }
     if (std::max(frame->size_bytes, frame->stored_size_bytes) > kMaxFrameBytes) {
       return Status::Unsupported(kReadDiff,

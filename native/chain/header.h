@@ -9,7 +9,8 @@
 //   3. sources holds the builds that mappings refer to, each once, in order of first appearance;
 //   4. builds is sorted by id, each once; a frame table holds only frames that some mapping needs, unless no mapping
 //      refers to its build;
-//   5. no mapping ends beyond the size of its build's diff, where that size is known, or needs bytes of a compressed diff
+//   5. no mapping ends beyond the size of its build's diff, where that size is known, or needs bytes of a compressed
+//   diff
 //      that are in none of its frames.
 #pragma once
 
@@ -55,6 +56,9 @@ struct BuildData {
 
   bool operator==(const BuildData&) const = default;
 };
+
+// The largest block size that a header can have.
+inline constexpr uint32_t kMaxBlockBytes = 1U << 30;
 
 struct Header {
   uint64_t version = 3;  // the layout is its low 16 bits; the rest is kept as found

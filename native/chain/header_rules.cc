@@ -8,7 +8,6 @@ namespace rootloom {
 
 namespace {
 
-constexpr uint32_t kMaxBlockBytes = 1U << 30;
 // Of any number of bytes or builds: what JavaScript can hold exactly, and far above all that exists.
 constexpr uint64_t kMaxNumber = (1ULL << 53) - 1;
 
@@ -179,6 +178,7 @@ class Normalizer {
   Status CheckFrames(const BuildData& data) const {
     const FrameTable& table = data.table;
     const std::string which = "the frame table of build " + data.build.ToText();
+    if (table.compression > Compression::kLz4) return Fail(which + " has a compression that is not known");
     if (table.frames.empty() != (table.compression == Compression::kNone) || table.frames.size() > kMaxFrames) {
       return Fail(which + " does not fit its compression");
     }

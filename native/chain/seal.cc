@@ -21,9 +21,9 @@ Status CheckTarget(const SealTarget& target, uint64_t block_bytes) {
   if (target.version && (*target.version < 3 || *target.version > 5)) {
     return Status::Invalid(kSeal, "version " + std::to_string(*target.version) + " was asked for, 3 to 5 are known");
   }
-  if (block_bytes < kPageBytes || !std::has_single_bit(block_bytes)) {
+  if (block_bytes < kPageBytes || block_bytes > kMaxBlockBytes || !std::has_single_bit(block_bytes)) {
     return Status::Invalid(
-        kSeal, "the block size is " + std::to_string(block_bytes) + ", a power of two of at least 4096 was expected");
+        kSeal, "the block size is " + std::to_string(block_bytes) + ", a power of two from 4096 to 2^30 was expected");
   }
   return Status::Ok();
 }
@@ -144,7 +144,7 @@ Result<SealReport> SealOverlay(OverlayDevice& overlay, const Header* parent, con
                                const CallContext& context) {
   ROOTLOOM_RETURN_IF_ERROR(CheckTarget(target, overlay.block_size()));
   if (parent != nullptr) ROOTLOOM_RETURN_IF_ERROR(CheckParent(*parent, *overlay.base(), target.build));
-  ROOTLOOM_RETURN_IF_ERROR(overlay.Freeze());
+  ROOTLOOM_RETURN_IF_ERROR(overlay.Freeze(context));
   ROOTLOOM_RETURN_IF_ERROR(CheckWholePages("overlay", overlay.size_bytes()));
 
   const Shape shape{overlay.size_bytes(), parent == nullptr ? overlay.block_size() : parent->block_size};

@@ -116,6 +116,15 @@ TEST(DecodeHeader, ReadsWhatEncodeHeaderWroteInEveryFramedLayout) {
   }
 }
 
+TEST(EncodeHeader, RefusesACompressionThatNoReaderKnows) {
+  Header header = GoldenHeader(4);
+  header.builds = {
+      {.build = kBuildA, .size_bytes = 20480, .table = {static_cast<Compression>(3), {{0, 0, 20480, 99}}}}};
+  const Result<std::vector<std::byte>> encoded = EncodeHeader(header);
+  ASSERT_FALSE(encoded.ok());
+  EXPECT_EQ(encoded.status().failure().kind, StatusKind::kInvalidArgument);
+}
+
 TEST(DecodeHeader, TakesNoRecordsAsAllOwnAndNoColumnsAsAllZero) {
   EXPECT_EQ(DecodeHeader(RawFramed(kV4, FromHex("00000000 00000000")))->mappings, (std::vector<Mapping>{{0, 4, 0, 0}}));
   const Header zeros = DecodeHeader(RawFramed(kV5, FromHex("00000000 00000000 00000000"))).value();

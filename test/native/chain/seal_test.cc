@@ -7,6 +7,7 @@
 
 #include "native/block/faulty_device.h"
 #include "native/block/file_device.h"
+#include "native/block/logging_device.h"
 #include "test/native/chain/seal_fixture.h"
 
 namespace rootloom::testing {
@@ -395,6 +396,15 @@ TEST(SealDevice, LeavesOutZerosByItsBlockSize) {
   EXPECT_EQ(header.version, 5u);
   EXPECT_EQ(header.mappings,
             (std::vector<Mapping>{{0, 16, 0, kZeroSource}, {16, 16, 0, 0}, {32, 224, 0, kZeroSource}}));
+}
+
+TEST(SealDevice, RefusesABlockSizeThatNoHeaderHasBeforeItReads) {
+  TempFolder folder;
+  auto logging = std::make_shared<LoggingDevice>(MemoryDevice::Create(1 << 20).value());
+  const auto report = SealDevice(*logging, 1U << 31, {kBuildA, folder.File("diff"), folder.File("header"), {}}, {});
+  ASSERT_FALSE(report.ok());
+  EXPECT_EQ(report.status().failure().kind, StatusKind::kInvalidArgument);
+  EXPECT_EQ(logging->CountOf(OperationKind::kExtents).calls, 0u);
 }
 
 TEST(SealDevice, RefusesADeviceThatCannotBeReadAndLeavesNothing) {
