@@ -19,8 +19,8 @@ const MIB = 1024 ** 2;
 /** How much larger than its compressed layers an image is taken to be at first. */
 const EXPANSION = 12;
 
-/** By how much a large disk grows when the image does not fit it after all. */
-const GROWTH = 8;
+/** A disk is larger than what is put on it by its inode tables, 1/64 of it, and its journal. */
+const METADATA_FACTOR = 1.05;
 
 /** How much content each inode stands for in our profile, in bytes. */
 const BYTES_PER_INODE = 16384;
@@ -67,19 +67,26 @@ export class ImageDisk {
     }
   }
 
-  /** Makes a disk that the image fits with at least `room` bytes to spare, or about so. The caller closes the disk. */
+  /** Makes a disk that the image fits, with at least `room` bytes to spare. The caller closes the disk. */
   async makeWithRoom(room: number): Promise<WorkDisk> {
     return this.#fillLarge(room, (name, body) => this.context.step(name, body));
   }
 
+  /** How much an image unpacks to is known when it has been unpacked: a disk that turns out too small is made again. */
   async #fillLarge(room: number, step: PhaseContext['step']): Promise<WorkDisk> {
-    const compressed = this.image.layers.reduce((sum, { size }) => sum + size, 0);
-    for (let content = compressed * EXPANSION; ; content = Math.max(content, MIB) * GROWTH) {
-      const size = Math.max(roundUp(content + room), SMALLEST_DISK_BYTES);
+    const { signal } = this.context;
+    let content = this.image.layers.reduce((sum, layer) => sum + layer.size, 0) * EXPANSION;
+    for (;;) {
+      const size = Math.max(roundUp((content + room) * METADATA_FACTOR), SMALLEST_DISK_BYTES);
       try {
-        return await this.#fill(size, step);
+        const disk = await this.#fill(size, step);
+        const stats = await closingOnError(disk, () => ext4.stats(disk.overlay, { signal }));
+        if (stats.freeBytes >= room) return disk;
+        await disk.close();
+        content = stats.usedBytes;
       } catch (error) {
         if (!isDiskFull(error) || size === LARGEST_DISK_BYTES) throw error;
+        content = size * 2;
       }
     }
   }
@@ -87,14 +94,11 @@ export class ImageDisk {
   async #fill(size: number, step: PhaseContext['step']): Promise<WorkDisk> {
     const { signal, staging } = this.context;
     const disk = await WorkDisk.createEmpty(staging, size, signal);
-    try {
+    await closingOnError(disk, async () => {
       await step('make filesystem', (options) => this.#makeFilesystem(disk, options));
       await this.#applyLayers(disk, step);
-      return disk;
-    } catch (error) {
-      await disk.close();
-      throw error;
-    }
+    });
+    return disk;
   }
 
   async #makeFilesystem({ overlay }: WorkDisk, { signal }: { signal: AbortSignal }): Promise<void> {
@@ -134,7 +138,7 @@ export class ImageDisk {
   async #findMinimum(): Promise<number> {
     const { signal } = this.context;
     const quietly: PhaseContext['step'] = (_, body) => body({ signal, onProgress: () => {} });
-    const full = await measure(await this.#fillLarge(0, quietly), signal);
+    const full = await this.#measureFull(quietly);
     const empty = await this.#measureEmpty(full.sizeBytes);
     const content = full.usedBytes - empty.usedBytes;
     const inodes = full.inodeCount - full.freeInodeCount;
@@ -156,19 +160,22 @@ export class ImageDisk {
 
   async #measureEmpty(size: number): Promise<Ext4Stats> {
     const { signal, staging } = this.context;
-    const disk = await WorkDisk.createEmpty(staging, size, signal);
-    try {
-      await this.#makeFilesystem(disk, { signal });
-    } catch (error) {
-      await disk.close();
-      throw error;
-    }
-    return await measure(disk, signal);
+    await using disk = await WorkDisk.createEmpty(staging, size, signal);
+    await this.#makeFilesystem(disk, { signal });
+    return await ext4.stats(disk.overlay, { signal });
+  }
+
+  async #measureFull(step: PhaseContext['step']): Promise<Ext4Stats> {
+    await using disk = await this.#fillLarge(0, step);
+    return await ext4.stats(disk.overlay, { signal: this.context.signal });
   }
 }
 
-/** Closes the disk, too. */
-async function measure(disk: WorkDisk, signal: AbortSignal): Promise<Ext4Stats> {
-  await using _disk = disk;
-  return await ext4.stats(disk.overlay, { signal });
+async function closingOnError<Value>(disk: WorkDisk, body: () => Promise<Value>): Promise<Value> {
+  try {
+    return await body();
+  } catch (error) {
+    await disk.close();
+    throw error;
+  }
 }

@@ -32,10 +32,14 @@ export interface ResizeReport {
 const KERNEL_RESERVE_SHARE = 50;
 const KERNEL_RESERVE_BLOCKS = 4096;
 
+function kernelReserve(sizeBytes: number, blockSize: number): number {
+  const blocks = Math.floor(sizeBytes / blockSize / KERNEL_RESERVE_SHARE);
+  return Math.min(blocks, KERNEL_RESERVE_BLOCKS) * blockSize;
+}
+
 /** What a user without privileges can write to a mounted filesystem, in bytes: `df` in the guest calls it available. */
 export function availableBytes({ freeBytes, sizeBytes, blockSize }: Ext4Stats): number {
-  const reserve = Math.min(Math.floor(sizeBytes / blockSize / KERNEL_RESERVE_SHARE), KERNEL_RESERVE_BLOCKS);
-  return Math.max(freeBytes - reserve * blockSize, 0);
+  return Math.max(freeBytes - kernelReserve(sizeBytes, blockSize), 0);
 }
 
 /** How many times `{ free }` corrects its estimate: each pass is off by the metadata of the last correction only. */
@@ -102,13 +106,20 @@ async function growUntilFree(resizing: Resizing, free: number): Promise<void> {
   );
 }
 
+/** About the size at which `free` bytes are available on a disk that is larger now. */
+function estimateSize(size: number, stats: Ext4Stats, free: number): number {
+  const { freeBytes, sizeBytes, blockSize, inodeCount } = stats;
+  const metadataShare = (inodeCount * INODE_BYTES) / sizeBytes;
+  const sizeFor = (wantedFree: number) => size - (freeBytes - wantedFree) / (1 - metadataShare);
+  return sizeFor(free + kernelReserve(Math.max(sizeFor(free), 0), blockSize));
+}
+
 /** Shrinks to about what leaves `free` bytes free, to what the content needs, or not at all. */
 async function shrinkTowardsFree(resizing: Resizing, free: number, smallest: number): Promise<void> {
   const { disk } = resizing;
   const stats = await resizing.stats();
-  const excess = availableBytes(stats) - free;
-  const metadataShare = (stats.inodeCount * INODE_BYTES) / stats.sizeBytes;
-  const wanted = Math.max(roundUp(disk.size - excess / (1 - metadataShare)), smallest);
+  if (availableBytes(stats) <= free) return;
+  const wanted = Math.max(roundUp(estimateSize(disk.size, stats, free)), smallest);
   if (wanted >= disk.size) return;
   try {
     await resizing.setSize(wanted);
