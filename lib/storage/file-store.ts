@@ -15,14 +15,15 @@ import { randomUUID } from 'node:crypto';
 import { readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { RootloomError } from '../errors.js';
+import { isRootloomError, RootloomError } from '../errors.js';
 import { makeFolder, syncPath } from '../util/atomic-file.js';
+import { withCleaner } from '../util/cleaner.js';
 import { withFileLock } from '../util/file-lock.js';
 import { listIfThere, statIfThere } from '../util/lookup.js';
 import { OwnedFolder, sweepOwnedFolders } from '../util/owned-folder.js';
-import { withSystemErrors } from '../util/system-error.js';
+import { isSystemError, withSystemErrors } from '../util/system-error.js';
 import { assembleBuild } from './assemble.js';
-import { COMMIT_MARK, type LayerKey, type ObjectKey, parseBuildId } from './keys.js';
+import { COMMIT_MARK, isBuildId, type LayerKey, type ObjectKey, parseBuildId } from './keys.js';
 import { LayerIndex } from './layer-index.js';
 import type {
   CommitOptions,
@@ -59,7 +60,7 @@ export class FileStore implements Store {
         { path: root },
       );
     }
-    await sweepOwnedFolders(store.#temporaryArea, signal);
+    await store.#sweep(signal);
     return store;
   }
 
@@ -127,8 +128,7 @@ export class FileStore implements Store {
     await makeFolder(this.#templates);
     await this.#alone(options, async () => {
       await this.#requireFree(build.buildId);
-      await withSystemErrors('publish', target, () => rename(folder, target));
-      await syncPath(this.#templates);
+      await withSystemErrors('publish', target, () => this.#show(folder, target));
     });
   }
 
@@ -185,6 +185,27 @@ export class FileStore implements Store {
     return join(this.#buildFolder(buildId), name);
   }
 
+  /** Removes what killed processes left. Whoever may only read the store leaves that to those who may change it. */
+  async #sweep(signal: AbortSignal | undefined): Promise<void> {
+    try {
+      await sweepOwnedFolders(this.#temporaryArea, signal);
+    } catch (error) {
+      const isDenied = isRootloomError(error) && isSystemError(error.cause, 'EACCES', 'EPERM', 'EROFS');
+      if (!isDenied) throw error;
+    }
+  }
+
+  /** Makes an assembled build visible and durable; when that fails, it is not visible. */
+  #show(folder: string, target: string): Promise<void> {
+    return withCleaner('the publication', async (cleaner) => {
+      await rename(folder, target);
+      const hide = () => rename(target, folder);
+      cleaner.defer('the build that could not be made durable', hide);
+      await syncPath(this.#templates);
+      cleaner.dismiss(hide);
+    });
+  }
+
   /** Runs the precondition and then `change`, with no other publication or removal in between. */
   async #alone({ signal, precondition }: CommitOptions, change: () => Promise<void>): Promise<void> {
     await withFileLock(join(this.root, '.rootloom', 'lock'), signal, async () => {
@@ -195,8 +216,8 @@ export class FileStore implements Store {
   }
 
   #throwIfClosed(): void {
-    if (this.#isClosed)
-      throw new RootloomError('CLOSED', `Cannot use the store ${this.root}: it is closed, open it again`);
+    if (!this.#isClosed) return;
+    throw new RootloomError('CLOSED', `Cannot use the store ${this.root}: it is closed, open it again`);
   }
 
   async #requireBuild(buildId: string): Promise<void> {
@@ -219,12 +240,4 @@ function noBuild(buildId: string): RootloomError {
   return new RootloomError('NOT_FOUND', `Cannot find build ${buildId}: the store has none of that id`, {
     buildId,
   });
-}
-
-function isBuildId(name: string): boolean {
-  try {
-    return parseBuildId(name) === name;
-  } catch {
-    return false;
-  }
 }

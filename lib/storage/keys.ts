@@ -32,10 +32,15 @@ export interface LayerKey {
 
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
+/** True for a build's id in its one spelling. */
+export function isBuildId(text: string): boolean {
+  return UUID.test(text);
+}
+
 /** Checks a build's id and gives its one spelling, lower case. Throws TypeError for anything but a UUID. */
 export function parseBuildId(text: string): string {
   const buildId = text.toLowerCase();
-  if (UUID.test(buildId)) return buildId;
+  if (isBuildId(buildId)) return buildId;
   throw new TypeError(
     `"${text}" is not the id of a build, wanted a UUID like 0f8fad5b-d9cb-469f-a165-70867728950e`,
   );

@@ -71,7 +71,7 @@ export interface Store extends AsyncDisposable {
   /**
    * Makes a build exist. Data is durable before headers, headers before metadata.json, and that before the build appears, which
    * is one step. Rejects with INVALID_ARGUMENT when the build exists, BUSY when another program is writing it, NO_SPACE, IO, NOT_FOUND
-   * for a missing local file, or what the precondition says.
+   * for a missing local file, or what the precondition says; the build does not exist then.
    */
   publish(build: NewBuild, options?: PublishOptions): Promise<void>;
   /**

@@ -1,13 +1,18 @@
-/** What the system does underneath: the order of its calls, and a full disk. */
-import { readFile } from 'node:fs/promises';
+/** What the system does underneath: the order of its calls, and disks that are full, read-only or fail. */
+import { randomUUID } from 'node:crypto';
+import { mkdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { expect, test } from 'vitest';
+import { openStore } from '../../../lib/storage/open-store.js';
 import { makeScratch } from '../../helpers/temporary.js';
+import { publishSmallBuild } from './new-build.js';
 
 const PUBLISH = fileURLToPath(new URL('children/publish.ts', import.meta.url));
 const FULL_DISK = fileURLToPath(new URL('children/full-disk.ts', import.meta.url));
+const READ_ONLY = fileURLToPath(new URL('children/read-only.ts', import.meta.url));
+const UNSYNCED = fileURLToPath(new URL('children/unsynced.ts', import.meta.url));
 
 test('Store.publish makes data durable before headers, those before metadata, and that before the build appears', async () => {
   const scratch = await makeScratch();
@@ -71,5 +76,44 @@ test('A full disk is NO_SPACE, leaves nothing of the build, and does not keep bu
     afterwards: ['lock'],
     written: 'NO_SPACE',
     builds: 1,
+  });
+});
+
+test('A store that may only be read is read, with what killed processes left in it', async () => {
+  const root = join(await makeScratch(), 'store');
+  let buildId: string;
+  {
+    await using store = await openStore(root);
+    buildId = await publishSmallBuild(store);
+  }
+  const left = join(root, '.rootloom', 'tmp', 'left-by-a-killed-process');
+  await mkdir(left);
+  const node = [process.execPath, '--import', 'tsx', READ_ONLY, root].map((each) => `'${each}'`).join(' ');
+  const script = `mount --bind '${root}' '${root}' && mount -o remount,bind,ro '${root}' && ${node}`;
+  const { stdout } = await execa('unshare', ['--map-root-user', '--mount', 'sh', '-c', script]);
+  expect(JSON.parse(stdout)).toEqual({
+    builds: [buildId],
+    content: `snapfile of ${buildId}`,
+    staging: 'IO',
+    removed: 'IO',
+  });
+  await stat(left);
+  await (await openStore(root)).close();
+  await expect(stat(left)).rejects.toMatchObject({ code: 'ENOENT' });
+});
+
+test('Store.publish whose last sync fails leaves no build that a reader finds', async () => {
+  const root = join(await makeScratch(), 'store');
+  const templates = join(root, 'templates');
+  await mkdir(templates, { recursive: true });
+  const buildId = randomUUID();
+  const failing = ['-f', '-qq', '-o', '/dev/null', '-P', templates, '-e', 'inject=fsync:error=EIO'];
+  const node = [process.execPath, '--import', 'tsx', UNSYNCED, root, buildId];
+  const { stdout } = await execa('strace', [...failing, ...node]);
+  expect(JSON.parse(stdout)).toEqual({
+    published: { code: 'IO', path: templates },
+    builds: [],
+    names: [],
+    left: [],
   });
 });
