@@ -1,5 +1,6 @@
 // Block devices: what every device can do, and the kinds that native/block makes.
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <span>
 #include <utility>
@@ -21,8 +22,9 @@ namespace rootloom::binding {
 
 namespace {
 
-// What is done between two looks at the stop token.
+// What is done between two looks at the stop token: of what passes through memory, and of what does not.
 constexpr uint64_t kPieceBytes = 4 << 20;
+constexpr uint64_t kEmptyPieceBytes = 64 << 20;
 
 Finish FinishWithDevice(std::shared_ptr<Device> device) {
   return [device = std::move(device)](Napi::Env env) { return MakeHandle<Device>(env, device); };
@@ -57,6 +59,19 @@ Range ToRange(const Napi::Value& offset, const Napi::Value& length) {
 
 Durability ToDurability(const Napi::Value& durable) {
   return ToBool(durable, "durable") ? Durability::kDurable : Durability::kBuffered;
+}
+
+// Changes a range piece by piece, and makes all of them durable at the end. A range beyond the device's end is refused
+// before any part of it is changed.
+Status ChangeInPieces(Device& device, Range range, uint64_t piece_bytes, Durability durability,
+                      const CallContext& context, const std::function<Status(Range, Durability)>& change) {
+  if (range.length_bytes <= piece_bytes) return change(range, durability);
+  ROOTLOOM_RETURN_IF_ERROR(device.Extents(range, 0).status());
+  ROOTLOOM_RETURN_IF_ERROR(ForEachPart(range, piece_bytes, [&](Range piece) {
+    ROOTLOOM_RETURN_IF_ERROR(context.CheckStopped("change the device"));
+    return change(piece, Durability::kBuffered);
+  }));
+  return durability == Durability::kDurable ? device.Flush() : Status::Ok();
 }
 
 // ---- Making devices ----
@@ -141,30 +156,34 @@ Napi::Value DeviceWrite(const Napi::CallbackInfo& info) {
       info.Env(), info.Env().Undefined(),
       [device = FromHandle<Device>(info[0]), offset = ToBytes(info[1], "offset"), data = ToByteVector(info[2], "data"),
        durability = ToDurability(info[3])](const CallContext& context) {
-        // A range beyond the end is refused before any part of it is written.
-        ROOTLOOM_RETURN_IF_ERROR(device->Extents({offset, data.size()}, 0).status());
-        return ForEachPart({offset, data.size()}, kPieceBytes, [&](Range part) {
-          ROOTLOOM_RETURN_IF_ERROR(context.CheckStopped("write"));
-          const auto bytes = std::span(data).subspan(part.offset_bytes - offset, part.length_bytes);
-          return device->Write(part.offset_bytes, bytes, durability);
-        });
+        const auto write = [&](Range piece, Durability piece_durability) {
+          const auto bytes = std::span(data).subspan(piece.offset_bytes - offset, piece.length_bytes);
+          return device->Write(piece.offset_bytes, bytes, piece_durability);
+        };
+        return ChangeInPieces(*device, {offset, data.size()}, kPieceBytes, durability, context, write);
       });
 }
 
 // deviceZero(handle, offset, length, durable) → call
 Napi::Value DeviceZero(const Napi::CallbackInfo& info) {
-  return StartWork(
-      info.Env(), info.Env().Undefined(),
-      [device = FromHandle<Device>(info[0]), range = ToRange(info[1], info[2]),
-       durability = ToDurability(info[3])](const CallContext&) { return device->Zero(range, durability); });
+  return StartWork(info.Env(), info.Env().Undefined(),
+                   [device = FromHandle<Device>(info[0]), range = ToRange(info[1], info[2]),
+                    durability = ToDurability(info[3])](const CallContext& context) {
+                     const auto zero = [&](Range piece, Durability piece_durability) {
+                       return device->Zero(piece, piece_durability);
+                     };
+                     return ChangeInPieces(*device, range, kEmptyPieceBytes, durability, context, zero);
+                   });
 }
 
 // deviceTrim(handle, offset, length) → call
 Napi::Value DeviceTrim(const Napi::CallbackInfo& info) {
-  return StartWork(info.Env(), info.Env().Undefined(),
-                   [device = FromHandle<Device>(info[0]), range = ToRange(info[1], info[2])](const CallContext&) {
-                     return device->Trim(range);
-                   });
+  return StartWork(
+      info.Env(), info.Env().Undefined(),
+      [device = FromHandle<Device>(info[0]), range = ToRange(info[1], info[2])](const CallContext& context) {
+        const auto trim = [&](Range piece, Durability) { return device->Trim(piece); };
+        return ChangeInPieces(*device, range, kEmptyPieceBytes, Durability::kBuffered, context, trim);
+      });
 }
 
 // deviceFlush(handle) → call
@@ -229,8 +248,8 @@ Napi::Value OverlayResize(const Napi::CallbackInfo& info) {
 // overlayFreeze(handle) → call
 Napi::Value OverlayFreeze(const Napi::CallbackInfo& info) {
   return StartWork(info.Env(), info.Env().Undefined(),
-                   [overlay = FromDeviceHandle<OverlayDevice>(info[0], "an overlay")](const CallContext&) {
-                     return overlay->Freeze();
+                   [overlay = FromDeviceHandle<OverlayDevice>(info[0], "an overlay")](const CallContext& context) {
+                     return overlay->Freeze(context);
                    });
 }
 

@@ -172,7 +172,8 @@ Napi::Value StartCopyIn(const Napi::CallbackInfo& info) {
       info,
       [tree = TreeOf(info), host_path = ToText(info[1], "hostPath"), path = ToPath(info[2], "path"),
        file = ToNewFile(ToObject(info[3], "options"))](const CallContext& context) -> Status {
-        ROOTLOOM_ASSIGN_OR_RETURN(const UniqueFd host, OpenFile(host_path, O_RDONLY));
+        // O_NONBLOCK: opening a fifo by mistake must not wait for its other end.
+        ROOTLOOM_ASSIGN_OR_RETURN(const UniqueFd host, OpenFile(host_path, O_RDONLY | O_NONBLOCK));
         return tree->CopyIn(host.get(), host_path, path, file, context);
       },
       info[4]);
@@ -207,8 +208,11 @@ Napi::Value StartLink(const Napi::CallbackInfo& info) {
 Napi::Value StartMknod(const Napi::CallbackInfo& info) {
   const Napi::Object options = ToObject(info[2], "options");
   const FileType type = ToFileType(GetText(options, "type"), info.Env());
-  const DeviceNumber device{static_cast<uint32_t>(FindBytes(options, "major").value_or(0)),
-                            static_cast<uint32_t>(FindBytes(options, "minor").value_or(0))};
+  const auto number = [&options](const char* name) {
+    const Napi::Value value = options.Get(name);
+    return value.IsUndefined() ? 0 : ToUint32(value, name);
+  };
+  const DeviceNumber device{number("major"), number("minor")};
   return StartChange(info, [tree = TreeOf(info), path = ToPath(info[1], "path"), type, device,
                             attributes = ToAttributeChange(options)](const CallContext& context) {
     return tree->MakeSpecial(path, type, device, attributes, context);

@@ -61,18 +61,19 @@ Napi::Value ExportStats(const Napi::CallbackInfo& info) {
 // closeExport(export) → call with the final stats. The export is stopped also when the call fails: the failure is that
 // of its flush.
 Napi::Value CloseExport(const Napi::CallbackInfo& info) {
-  std::shared_ptr<Server> server = FromHandle<Server>(info[0]);
-  TakeHandle<Server>(info[0]);
   // Should the environment end before this is finished, stop_at_exit closes the server once more, which does nothing.
-  return StartWork(info.Env(), info.Env().Undefined(),
-                   [server = std::move(server)](const CallContext&) -> Result<Finish> {
-                     const Status status = server->Close();
-                     return Finish([server, status](Napi::Env env) -> Napi::Value {
-                       AddonData::Of(env).stop_at_exit.erase(server.get());
-                       if (!status.ok()) throw ToError(env, status.failure());
-                       return FromStats(env, server->stats());
-                     });
-                   });
+  const Napi::Value call = StartWork(info.Env(), info.Env().Undefined(),
+                                     [server = FromHandle<Server>(info[0])](const CallContext&) -> Result<Finish> {
+                                       const Status status = server->Close();
+                                       return Finish([server, status](Napi::Env env) -> Napi::Value {
+                                         AddonData::Of(env).stop_at_exit.erase(server.get());
+                                         if (!status.ok()) throw ToError(env, status.failure());
+                                         return FromStats(env, server->stats());
+                                       });
+                                     });
+  TakeHandle<Server>(
+      info[0]);  // Only now: when there was no thread to be had, the export is still its owner's to close.
+  return call;
 }
 
 }  // namespace

@@ -40,6 +40,8 @@ class Call {
   void Join() {
     if (thread_.joinable()) thread_.join();
   }
+  // Lets go of what the call made and nobody will receive any more. REQUIRES: joined
+  void DropResult() { result_ = Status::Cancelled("finish a native call"); }
 
  private:
   enum class Message { kProgress, kFinished };
@@ -89,7 +91,10 @@ class Workers {
   void StopAll() {
     stopped_ = true;
     for (Call* call : running_) call->Stop();
-    for (Call* call : running_) call->Join();
+    for (Call* call : running_) {
+      call->Join();
+      call->DropResult();
+    }
   }
   bool stopped() const { return stopped_; }
 
@@ -170,6 +175,8 @@ void Call::OnFinished(Napi::Env env) {
     deferred.Resolve(result.value()(env));
   } catch (const Napi::Error& error) {
     deferred.Reject(error.Value());
+  } catch (const std::bad_alloc&) {
+    deferred.Reject(ToError(env, Status::Errno("finish a native call", "", ENOMEM).failure()).Value());
   }
 }
 

@@ -2,7 +2,7 @@
 //
 // A running call keeps the process alive, as any awaited work does. When the environment ends (process exit, worker
 // thread terminated) every running call is told to stop and joined, so that it can release what it holds, and before
-// the addon's data goes away.
+// the addon's data goes away. What it made all the same is released then, too.
 #pragma once
 
 #include <functional>

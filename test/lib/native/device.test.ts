@@ -138,6 +138,33 @@ describe('Device.close', () => {
     await expect(slow.read(0, 1, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
     await slow.close();
   });
+
+  test.each(['zero', 'trim'] as const)(
+    'an aborted %s of a huge range ends between two pieces of it',
+    async (change) => {
+      await using inner = createMemoryDevice({ size: 1024 * 1024 * MIB });
+      await using slow = createFaultyDevice(inner);
+      slow.arm({ operation: change, delayMs: 20 });
+      const reason = new Error('enough');
+      const abort = new AbortController();
+      setTimeout(() => abort.abort(reason), 50);
+      await expect(slow[change](0, slow.size, { signal: abort.signal })).rejects.toBe(reason);
+    },
+  );
+
+  test('a durable change of many pieces is durable, and one beyond the end changes nothing', async () => {
+    await using inner = createMemoryDevice({ size: 130 * MIB });
+    await using device = createFaultyDevice(inner, { volatileCache: true });
+    const data = Buffer.alloc(9 * MIB, 7);
+    await device.write(100, data, { durable: true });
+    await expect(device.write(device.size - data.length + 1, data)).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+    });
+    await expect(device.zero(1, device.size)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+    await device.crash();
+    expect((await inner.read(100, data.length)).equals(data)).toBe(true);
+    expect(await inner.extents(16 * MIB, 114 * MIB)).toMatchObject([{ kind: 'hole' }]);
+  });
 });
 
 describe('openFileDevice', () => {

@@ -44,6 +44,14 @@ describe('an export that nobody closed', () => {
     expect(await runToTheEnd('exit')).toMatchObject({ exitCode: 7, stderr: '', sockets: [] });
   });
 
+  test('is closed by process.exit also when serve has not resolved yet', async () => {
+    expect(await runToTheEnd('exit while one is starting')).toMatchObject({
+      exitCode: 7,
+      stderr: '',
+      sockets: [],
+    });
+  });
+
   test('is closed when an error ends the process', async () => {
     const { exitCode, stderr, sockets } = await runToTheEnd('error');
     expect({ exitCode, sockets }).toEqual({ exitCode: 1, sockets: [] });

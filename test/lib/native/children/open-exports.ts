@@ -1,6 +1,6 @@
 /** Opens two exports, one of them with a client, and ends without closing them: open-exports.ts SCENARIO FOLDER. */
 import { once } from 'node:events';
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
@@ -31,6 +31,13 @@ const scenarios: Record<string, () => void | Promise<void>> = {
     throw new Error('the end');
   },
   kill: () => void process.kill(process.pid, 'SIGKILL'),
+  'exit while one is starting': () => {
+    const socketPath = join(folder, 'c.sock');
+    void serve(createMemoryDevice({ size: 4096 }), { socketPath });
+    // It starts on a thread of its own; what it made has not reached JavaScript when the process ends.
+    while (!existsSync(socketPath));
+    process.exit(7);
+  },
   collect: async () => {
     setFlagsFromString('--expose-gc');
     const collect = runInNewContext('gc') as () => void;
