@@ -1,5 +1,6 @@
 #include "native/keeper/run_dir.h"
 
+#include <cerrno>
 #include <filesystem>
 #include <system_error>
 #include <vector>
@@ -27,8 +28,9 @@ Status RemoveRunDir(const std::string& path) {
   if (!usable.ok()) return usable.failure().error_number == ENOENT ? Status::Ok() : usable;
   std::error_code error;
   std::vector<fs::path> entries;
-  for (const fs::directory_entry& entry : fs::directory_iterator(path, error)) {
-    if (entry.path().filename() != kRunDirMarker) entries.push_back(entry.path());
+  // Not a range-based loop, which would throw.
+  for (fs::directory_iterator entry(path, error); !error && entry != fs::directory_iterator(); entry.increment(error)) {
+    if (entry->path().filename() != kRunDirMarker) entries.push_back(entry->path());
   }
   for (const fs::path& entry : entries) {
     if (!error) fs::remove_all(entry, error);
