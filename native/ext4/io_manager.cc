@@ -1,5 +1,6 @@
 #include "native/ext4/io_manager.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <map>
@@ -10,6 +11,11 @@
 namespace rootloom {
 
 namespace {
+
+// What is zeroed between two looks at the stop token, and the extents that are asked for at once: a disk may have
+// millions of them.
+constexpr uint64_t kZeroPieceBytes = 64 << 20;
+constexpr size_t kExtentBatch = 4096;
 
 class Registry {
  public:
@@ -50,8 +56,11 @@ size_t LengthOf(io_channel channel, int count) {
                    : static_cast<size_t>(count) * static_cast<size_t>(channel->block_size);
 }
 
+// A number of a broken filesystem may be anything; what is too large for an offset lies beyond every device's end.
 uint64_t OffsetOf(io_channel channel, unsigned long long block) {
-  return block * static_cast<uint64_t>(channel->block_size);
+  uint64_t offset_bytes = 0;
+  const bool overflows = __builtin_mul_overflow(block, static_cast<uint64_t>(channel->block_size), &offset_bytes);
+  return overflows ? UINT64_MAX : offset_bytes;
 }
 
 errcode_t OpenChannel(const char* name, int flags, io_channel* channel) {
@@ -212,12 +221,25 @@ errcode_t DeviceIo::Write(uint64_t offset_bytes, std::span<const std::byte> data
 errcode_t DeviceIo::Zero(Range range) {
   if (Stopped()) return ECANCELED;
   if (!IsInside(range)) return EXT2_ET_SHORT_WRITE;
-  Result<std::vector<Extent>> extents = device_->Extents(range);
-  if (!extents.ok()) return Remember(extents.status());
-  for (const Extent& extent : extents.value()) {
-    if (extent.kind != ExtentKind::kData) continue;
-    counts_.zeroed_bytes += extent.range.length_bytes;
-    if (const errcode_t code = Remember(device_->Zero(extent.range)); code != 0) return code;
+  for (uint64_t offset = range.offset_bytes; offset < range.end_bytes();) {
+    Result<std::vector<Extent>> extents = device_->Extents({offset, range.end_bytes() - offset}, kExtentBatch);
+    if (!extents.ok()) return Remember(extents.status());
+    for (const Extent& extent : extents.value()) {
+      offset = extent.range.end_bytes();
+      if (extent.kind != ExtentKind::kData) continue;
+      if (const errcode_t code = ZeroData(extent.range); code != 0) return code;
+    }
+    if (Stopped()) return ECANCELED;
+  }
+  return 0;
+}
+
+errcode_t DeviceIo::ZeroData(Range range) {
+  for (uint64_t offset = range.offset_bytes; offset < range.end_bytes(); offset += kZeroPieceBytes) {
+    if (Stopped()) return ECANCELED;
+    const Range piece{offset, std::min(kZeroPieceBytes, range.end_bytes() - offset)};
+    counts_.zeroed_bytes += piece.length_bytes;
+    if (const errcode_t code = Remember(device_->Zero(piece)); code != 0) return code;
   }
   return 0;
 }

@@ -72,6 +72,7 @@ class DeviceIo {
  private:
   errcode_t Remember(Status status);
   bool Stopped();
+  errcode_t ZeroData(Range range);
   bool IsInside(Range range) const;
   void Count(std::unordered_set<uint64_t>& blocks, Range range);
 

@@ -213,6 +213,8 @@ Result<std::span<const std::byte>> LayerReader::Streams::NextArchivePiece() {
   const void* data = nullptr;
   size_t size = 0;
   la_int64_t offset = 0;
+  // A short blob may unpack to terabytes that nobody asked for: what is skipped, and what follows the archive.
+  ROOTLOOM_RETURN_IF_ERROR(context_.CheckStopped(kOperation));
   while (!at_end_ && size == 0) {
     const int result = archive_read_data_block(filter_.get(), &data, &size, &offset);
     if (result == ARCHIVE_EOF) {

@@ -84,7 +84,8 @@ class Ext4Tree {
   // and is not: kInvalidArgument (EEXIST). ----
   Status WriteFile(const std::string& path, std::span<const std::byte> data, const NewFile& file,
                    const CallContext& context);
-  // The content is all of a host file; its zeros and holes become holes.
+  // The content is all of a regular host file; its zeros and holes become holes. A host file that cannot be read leaves
+  // the tree as it was, whatever the failure's kind.
   Status CopyIn(int host_fd, const std::string& host_path, const std::string& path, const NewFile& file,
                 const CallContext& context);
   // parents: make what is missing on the way, 0755 and root's; a directory that is there already is fine, and

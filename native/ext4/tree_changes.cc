@@ -62,10 +62,23 @@ Status CheckReplaceable(TreeStore& store, const Place& place, const std::string&
   return inode.is_directory() ? Refusal("replace", path, "it is a directory", EISDIR) : Status::Ok();
 }
 
+// Gives up a change because of something outside the image, which is kept for the caller: the failure returned is one
+// after which the tree is as it was.
+Status GiveUp(Failure outside, std::optional<Failure>& kept) {
+  kept = std::move(outside);
+  return Status::Cancelled("change the files");
+}
+
 // The data of a host file; what the host has as holes is not read.
 Result<uint64_t> CopyHostFile(int host_fd, const std::string& host_path, ContentWriter& writer,
-                              const CallContext& context) {
-  ROOTLOOM_ASSIGN_OR_RETURN(const uint64_t size_bytes, FileSize(host_fd, host_path));
+                              std::optional<Failure>& host_failure, const CallContext& context) {
+  struct stat info;
+  if (::fstat(host_fd, &info) != 0) return GiveUp(Status::Errno("stat", host_path, errno).failure(), host_failure);
+  if (!S_ISREG(info.st_mode)) {
+    return GiveUp(Refusal("copy in", host_path, "it is not a regular file", S_ISDIR(info.st_mode) ? EISDIR : EINVAL),
+                  host_failure);
+  }
+  const auto size_bytes = static_cast<uint64_t>(info.st_size);
   std::vector<std::byte> buffer(std::min<uint64_t>(kChunkBytes, size_bytes));
   for (uint64_t offset = 0; offset < size_bytes;) {
     ROOTLOOM_RETURN_IF_ERROR(context.CheckStopped("copy a file in"));
@@ -74,7 +87,8 @@ Result<uint64_t> CopyHostFile(int host_fd, const std::string& host_path, Content
     // Where holes cannot be asked for, everything is data.
     if (data > 0) offset = std::min(static_cast<uint64_t>(data), size_bytes);
     const auto chunk = std::span(buffer).first(std::min<uint64_t>(buffer.size(), size_bytes - offset));
-    ROOTLOOM_RETURN_IF_ERROR(PreadAll(host_fd, chunk, offset, host_path));
+    const Status read = PreadAll(host_fd, chunk, offset, host_path);
+    if (!read.ok()) return GiveUp(read.failure(), host_failure);
     ROOTLOOM_RETURN_IF_ERROR(writer.Write(offset, chunk));
     offset += chunk.size();
     context.report({.step = "copy in", .done = offset, .total = size_bytes});
@@ -82,17 +96,20 @@ Result<uint64_t> CopyHostFile(int host_fd, const std::string& host_path, Content
   return size_bytes;
 }
 
+// The damage that holds while a change runs, so that it stays when the change is left by an exception.
+Failure OutOfMemory() { return Status::Errno("change the files of the image", "", ENOMEM).failure(); }
+
 }  // namespace
 
 Status Ext4Tree::Edit(const CallContext& context, const std::function<Status(TreeEditor&)>& body) {
   ROOTLOOM_ASSIGN_OR_RETURN(Session session, Enter(Purpose::kChange, context));
   change_count_ += 1;
   TreeEditor editor(session.store());
+  damage_ = OutOfMemory();
   Status status = body(editor);
-  if (!status.ok()) {
-    const StatusKind kind = status.failure().kind;
-    if (kind == StatusKind::kIo || kind == StatusKind::kCorrupt) damage_ = status.failure();
-  }
+  const bool damages =
+      !status.ok() && (status.failure().kind == StatusKind::kIo || status.failure().kind == StatusKind::kCorrupt);
+  damage_ = damages ? std::optional(status.failure()) : std::nullopt;
   return status;
 }
 
@@ -126,8 +143,12 @@ Status Ext4Tree::WriteFile(const std::string& path, std::span<const std::byte> d
 
 Status Ext4Tree::CopyIn(int host_fd, const std::string& host_path, const std::string& path, const NewFile& file,
                         const CallContext& context) {
-  const auto fill = [&](ContentWriter& writer) { return CopyHostFile(host_fd, host_path, writer, context); };
-  return WriteContent(path, file, fill, context);
+  std::optional<Failure> host_failure;
+  const auto fill = [&](ContentWriter& writer) {
+    return CopyHostFile(host_fd, host_path, writer, host_failure, context);
+  };
+  Status status = WriteContent(path, file, fill, context);
+  return host_failure.has_value() ? Status(*std::move(host_failure)) : status;
 }
 
 Status Ext4Tree::MakeDirectory(const std::string& path, const AttributeChange& attributes, bool parents,
@@ -262,8 +283,9 @@ Result<LayerReport> Ext4Tree::ApplyLayer(const std::string& blob_path, const Lay
   ROOTLOOM_ASSIGN_OR_RETURN(LayerReader reader, LayerReader::Open(blob_path, context));
   change_count_ += 1;
   LayerApplier applier(session.store());
+  damage_ = OutOfMemory();
   Result<LayerReport> report = applier.Apply(reader, options, context);
-  if (!report.ok() && applier.has_begun()) damage_ = report.status().failure();
+  damage_ = !report.ok() && applier.has_begun() ? std::optional(report.status().failure()) : std::nullopt;
   return report;
 }
 

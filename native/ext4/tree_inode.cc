@@ -38,7 +38,8 @@ Timestamp DecodeTime(const ext2_inode_large& raw, const __u32& seconds, const __
   Timestamp time{static_cast<int32_t>(seconds), 0};
   if (!HasField(raw, &extra, sizeof extra)) return time;
   time.seconds += int64_t{extra & kEpochMask} << 32;
-  time.nanoseconds = extra >> kEpochBits;
+  // Thirty bits hold more than a second has.
+  time.nanoseconds = std::min<uint32_t>(extra >> kEpochBits, 999'999'999);
   return time;
 }
 

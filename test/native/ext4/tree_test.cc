@@ -1,20 +1,26 @@
 // Ext4Tree on devices in memory: directories of every depth, devices that fail, random changes.
 #include "native/ext4/tree.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <map>
 #include <memory>
 #include <random>
+#include <thread>
 
 #include "native/block/faulty_device.h"
 #include "native/block/memory_device.h"
 #include "native/ext4/fsck.h"
 #include "native/ext4/mkfs.h"
 #include "native/ext4/tree_acl.h"
+#include "native/ext4/tree_inode.h"
+#include "native/util/file_io.h"
 #include "test/native/util/status_matchers.h"
+#include "test/native/util/temp_folder.h"
 
 namespace rootloom::testing {
 namespace {
@@ -162,6 +168,77 @@ TEST(Tree, RandomChangesMatchAModelAndStayClean) {
     EXPECT_TRUE(IsOk(tree->Close(kContext)));
     ExpectClean(device);
   }
+}
+
+TEST(Ext4Tree, IsAsItWasAfterAHostFileThatCannotBeRead) {
+  const TempFolder folder;
+  const auto device = NewImage(64 << 20);
+  const auto tree = OpenWritable(device);
+  UniqueFd fd = std::move(OpenFile(folder.path(), O_RDONLY).value());
+  const Status of_folder = tree->CopyIn(fd.get(), folder.path(), "/a", {}, kContext);
+  ASSERT_FALSE(of_folder.ok());
+  EXPECT_EQ(of_folder.failure().kind, StatusKind::kInvalidArgument);
+  EXPECT_EQ(of_folder.failure().error_number, EISDIR);
+  EXPECT_EQ(of_folder.failure().path, folder.path());
+
+  // A file whose descriptor was not opened for reading fails with an I/O error.
+  const std::string path = folder.File("host");
+  fd = std::move(OpenFile(path, O_WRONLY | O_CREAT).value());
+  ASSERT_TRUE(IsOk(PwriteAll(fd.get(), Bytes("content"), 0, path)));
+  const Status of_file = tree->CopyIn(fd.get(), path, "/a", {}, kContext);
+  ASSERT_FALSE(of_file.ok());
+  EXPECT_EQ(of_file.failure().kind, StatusKind::kIo);
+  EXPECT_EQ(of_file.failure().error_number, EBADF);
+
+  EXPECT_TRUE(IsOk(tree->WriteFile("/b", Bytes("b"), {}, kContext)));
+  EXPECT_EQ(tree->Stat("/a", LastLink::kKeep, kContext).status().failure().kind, StatusKind::kNotFound);
+  EXPECT_TRUE(IsOk(tree->Close(kContext)));
+  ExpectClean(device);
+}
+
+// One zstd frame of zeros: run-length blocks of 128 KiB.
+std::string ZstdOfZeros(uint64_t size_bytes) {
+  constexpr uint64_t kRunBytes = 128 << 10;
+  std::string frame("\x28\xb5\x2f\xfd\x00\x38", 6);
+  for (uint64_t done = 0; done < size_bytes; done += kRunBytes) {
+    const bool last = done + kRunBytes >= size_bytes;
+    const uint32_t header = kRunBytes << 3 | 1 << 1 | (last ? 1 : 0);
+    for (int shift = 0; shift < 24; shift += 8) frame.push_back(static_cast<char>(header >> shift));
+    frame.push_back('\0');
+  }
+  return frame;
+}
+
+TEST(Ext4Tree, StopsInTheMiddleOfALayerThatUnpacksToNothingButBulk) {
+  const TempFolder folder;
+  const std::string path = folder.File("layer");
+  UniqueFd fd = std::move(OpenFile(path, O_WRONLY | O_CREAT).value());
+  // More than can be unpacked before the token is triggered.
+  ASSERT_TRUE(IsOk(PwriteAll(fd.get(), Bytes(ZstdOfZeros(uint64_t{64} << 30)), 0, path)));
+  const auto tree = OpenWritable(NewImage(64 << 20));
+  std::stop_source stop;
+  std::jthread stopper([stop]() mutable {
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    stop.request_stop();
+  });
+  const auto report = tree->ApplyLayer(path, {}, {.stop = stop.get_token()});
+  ASSERT_FALSE(report.ok());
+  EXPECT_EQ(report.status().failure().kind, StatusKind::kCancelled);
+}
+
+TEST(InodeStore, ReadsTimesThatNoSecondHas) {
+  const auto device = NewImage(64 << 20);
+  auto filesystem = Filesystem::Open(device, {.writable = true}, kContext);
+  ASSERT_TRUE(IsOk(filesystem));
+  InodeStore inodes(**filesystem, TreeClock(kTime));
+  auto root = inodes.Load(EXT2_ROOT_INO);
+  ASSERT_TRUE(IsOk(root));
+  root->raw.i_atime = UINT32_MAX;
+  root->raw.i_atime_extra = 0xfffffffc;
+  ASSERT_TRUE(IsOk(inodes.Save(*root)));
+  root = inodes.Load(EXT2_ROOT_INO);
+  ASSERT_TRUE(IsOk(root));
+  EXPECT_EQ(inodes.StatOf(*root).atime, (Timestamp{-1, 999'999'999}));
 }
 
 TEST(Acl, GoesThroughBothFormsAndRefusesWhatIsNone) {
