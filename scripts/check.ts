@@ -18,12 +18,12 @@ const STAGES: Record<string, Stage> = {
   lint: checkStage('TypeScript format and lint', 'npx', ['biome', 'ci', '--error-on-warnings', COLORS]),
   types: checkStage('types', 'npx', ['tsc', '-p', 'tsconfig.json']),
   tidy: checkStage('tidy', 'npx', ['tsx', 'scripts/tidy.ts']),
-  // As shipped, and with assertions and sanitizers.
-  native: nativeStage({ name: 'native tests', buildFolder: 'build/tests', options: [] }),
+  // What is shipped, in the addon's own build folder; then the same with assertions and sanitizers.
+  native: nativeStage({ name: 'native tests', buildFolder: 'build/cmake', options: [] }),
   asan: nativeStage({
     name: 'native tests under ASan and UBSan',
     buildFolder: 'build/tests-asan',
-    options: ['-DCMAKE_BUILD_TYPE=Debug', '-DROOTLOOM_SANITIZE=address,undefined'],
+    options: ['-DROOTLOOM_ADDON=OFF', '-DCMAKE_BUILD_TYPE=Debug', '-DROOTLOOM_SANITIZE=address,undefined'],
   }),
   fuzz: fuzzStage(FUZZ_SECONDS),
   lib: vitestStage(),

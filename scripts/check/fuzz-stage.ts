@@ -42,7 +42,12 @@ export function fuzzStage(seconds: number): Stage {
         '-DCMAKE_CXX_COMPILER=clang++',
         '-DCMAKE_BUILD_TYPE=Debug',
       ];
-      const options = [...compiler, '-DROOTLOOM_FUZZ=ON', '-DROOTLOOM_SANITIZE=address,undefined'];
+      const options = [
+        ...compiler,
+        '-DROOTLOOM_ADDON=OFF',
+        '-DROOTLOOM_FUZZ=ON',
+        '-DROOTLOOM_SANITIZE=address,undefined',
+      ];
       if (!(await buildWithCMake(BUILD_FOLDER, options, 'fuzzers'))) return FAILED;
       const waiting = readdirSync(PROGRAMS).filter((name) => name.endsWith('_fuzz'));
       const outcomes: Outcome[] = [];

@@ -33,7 +33,7 @@ export function nativeStage({ name, buildFolder, options }: NativeStageOptions):
   return {
     name,
     async run() {
-      if (!(await buildWithCMake(buildFolder, ['-DROOTLOOM_TESTS=ON', ...options]))) return FAILED;
+      if (!(await buildWithCMake(buildFolder, ['-DROOTLOOM_TESTS=ON', ...options], 'tests'))) return FAILED;
       await rm(reports, { recursive: true, force: true });
       await mkdir(reports, { recursive: true });
       const args = [

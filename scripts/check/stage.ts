@@ -55,19 +55,9 @@ export function runCommand(
 export async function buildWithCMake(
   folder: string,
   options: readonly string[],
-  target = 'all',
+  target: string,
 ): Promise<boolean> {
-  const configure = [
-    '-S',
-    '.',
-    '-B',
-    folder,
-    '-G',
-    'Ninja',
-    '--log-level=WARNING',
-    '-DROOTLOOM_ADDON=OFF',
-    ...options,
-  ];
+  const configure = ['-S', '.', '-B', folder, '-G', 'Ninja', '--log-level=WARNING', ...options];
   return (
     (await runCommand('cmake', configure)) === 0 &&
     (await runCommand('cmake', ['--build', folder, '--target', target])) === 0
