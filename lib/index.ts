@@ -5,6 +5,7 @@ export { type BuildSummary, listBuilds, measureChain } from './artifact/inventor
 export type { BuildDescription, BuildMetadata, RootloomMetadata } from './artifact/metadata.js';
 export { dependents, removeBuild } from './artifact/remove.js';
 export { type RemovedLayers, type RemoveUnusedOptions, removeUnusedLayers } from './artifact/unused.js';
+export type { VerifyOptions, VerifyReport } from './artifact/verify.js';
 export { defaultStoreUrl } from './build/defaults.js';
 export { type ExamineMachineOptions, examineMachine, type MachineFinding } from './build/doctor.js';
 export type { BuildEvent, PhaseName, PhaseReport } from './build/events.js';

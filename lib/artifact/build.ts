@@ -7,7 +7,7 @@ import type { Store } from '../storage/store.js';
 import { locateDiff } from './diffs.js';
 import { ARTIFACT_OBJECTS, type ArtifactName, HeaderView } from './header-view.js';
 import { type BuildMetadata, parseMetadata } from './metadata.js';
-import { requireThere, type VerifyOptions, verifyBuild } from './verify.js';
+import { requireThere, type VerifyOptions, type VerifyReport, verifyBuild } from './verify.js';
 
 export interface BuildCallOptions {
   signal?: AbortSignal | undefined;
@@ -68,10 +68,10 @@ export class Build {
 
   /**
    * Checks the build against its metadata and its chain: everything there, headers as they were published, every diff of the right
-   * length. `deep` also reads all data, and compares digests where they are known. Resolves when all is well; rejects with CORRUPT,
-   * NOT_FOUND when the build is gone, IO, or `signal.reason`.
+   * length. `deep` also reads all data, and compares it with its digests where they were recorded: the report says how much of it
+   * that was. Rejects with CORRUPT, NOT_FOUND when the build is gone, IO, or `signal.reason`.
    */
-  verify(options: VerifyOptions = {}): Promise<void> {
+  verify(options: VerifyOptions = {}): Promise<VerifyReport> {
     // A build of its own, for this one may have read its headers before they were damaged.
     return verifyBuild(new Build(this.store, this.id, this.metadata), options);
   }

@@ -55,6 +55,8 @@ const rootloomSchema = z.object({
   image: z.object({ reference: z.string(), digest: z.string() }).optional(),
   disk: artifactSchema.extend({ clean: provenanceSchema.optional() }),
   memory: artifactSchema.optional(),
+  /** The VM state's file. */
+  snapfile: z.object({ size: bytes, sha256: sha256.optional() }).optional(),
   /** What resuming the VM state needs; lib/vm writes and checks it. */
   vm: z.record(z.string(), z.json()).optional(),
 });
@@ -104,6 +106,7 @@ const anySchema = z.object({
 
 export type RootloomMetadata = z.output<typeof rootloomSchema>;
 export type ArtifactRecord = z.output<typeof artifactSchema>;
+export type SnapfileRecord = NonNullable<RootloomMetadata['snapfile']>;
 export type CurrentMetadata = z.output<typeof currentSchema>;
 export type BuildMetadata = Partial<Omit<CurrentMetadata, 'version'>> & { version: number };
 
@@ -120,7 +123,10 @@ export function parseMetadata(data: Uint8Array, buildId: string): BuildMetadata 
 }
 
 /** What the maker of a build says about it; the rest is taken from its files. */
-export type BuildDescription = Omit<RootloomMetadata, 'formatVersion' | 'createdAt' | 'disk' | 'memory'> & {
+export type BuildDescription = Omit<
+  RootloomMetadata,
+  'formatVersion' | 'createdAt' | 'disk' | 'memory' | 'snapfile'
+> & {
   /** Of the disk. */
   clean?: z.output<typeof provenanceSchema> | undefined;
   /** Fields of the reference, in its own spelling, where it is to see them. */
@@ -138,7 +144,11 @@ export type BuildDescription = Omit<RootloomMetadata, 'formatVersion' | 'created
 export function describeBuild(
   buildId: string,
   description: BuildDescription,
-  artifacts: { disk: ArtifactRecord; memory?: ArtifactRecord | undefined },
+  artifacts: {
+    disk: ArtifactRecord;
+    memory?: ArtifactRecord | undefined;
+    snapfile?: SnapfileRecord | undefined;
+  },
 ): CurrentMetadata {
   const { clean, reference: { kernel_version = '', ...reference } = {}, ...own } = description;
   const result = currentSchema.safeParse({
@@ -154,6 +164,7 @@ export function describeBuild(
       ...own,
       disk: { ...artifacts.disk, clean },
       memory: artifacts.memory,
+      snapfile: artifacts.snapfile,
     },
   });
   if (result.success) return result.data;

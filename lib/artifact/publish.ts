@@ -1,5 +1,5 @@
 /** Makes a build of sealed files. */
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { RootloomError } from '../errors.js';
 import { parseBuildId } from '../storage/keys.js';
 import type { NewBuild, Store } from '../storage/store.js';
@@ -9,7 +9,12 @@ import type { ProgressListener } from '../util/progress.js';
 import { withSystemErrors } from '../util/system-error.js';
 import { Build } from './build.js';
 import { ARTIFACT_OBJECTS, type ArtifactName, HeaderView } from './header-view.js';
-import { type ArtifactRecord, type BuildDescription, describeBuild } from './metadata.js';
+import {
+  type ArtifactRecord,
+  type BuildDescription,
+  describeBuild,
+  type SnapfileRecord,
+} from './metadata.js';
 
 /** What a seal left: local files. */
 export interface ArtifactFiles {
@@ -28,7 +33,7 @@ export interface NewBuildParts {
 }
 
 export interface PublishBuildOptions {
-  /** Records the SHA-256 of the diffs, which `verify({ deep: true })` then compares. Reads all data once. Default false. */
+  /** Records the SHA-256 of the diffs and the VM state, which `verify({ deep: true })` then compares. Reads all data once. Default false. */
   digestData?: boolean | undefined;
   signal?: AbortSignal | undefined;
   onProgress?: ProgressListener | undefined;
@@ -58,7 +63,9 @@ export async function publishBuild(
   }
   const disk = await checkArtifact(buildId, 'rootfs', parts.disk, options);
   const memory = parts.memory && (await checkArtifact(buildId, 'memfile', parts.memory, options));
-  const artifacts = { disk: disk.record, memory: memory?.record };
+  const { snapfilePath } = parts;
+  const snapfile = snapfilePath === undefined ? undefined : await describeSnapfile(snapfilePath, options);
+  const artifacts = { disk: disk.record, memory: memory?.record, snapfile };
   const metadata = describeBuild(buildId, parts.description, artifacts);
   const needed = [disk, memory].flatMap((artifact) => [...(artifact?.view.sources.keys() ?? [])]);
   const precondition = async () => {
@@ -92,6 +99,15 @@ async function checkArtifact(
   const diffSha256 = digestData ? (await digestFile(dataPath, { signal })).hex : undefined;
   const record = { size: view.size, diffBytes, headerSha256: digestBytes(view.bytes), diffSha256 };
   return { view, record };
+}
+
+async function describeSnapfile(
+  path: string,
+  { digestData = false, signal }: PublishBuildOptions,
+): Promise<SnapfileRecord> {
+  if (!digestData) return { size: (await withSystemErrors('read', path, () => stat(path))).size };
+  const { hex, size } = await digestFile(path, { signal });
+  return { size, sha256: hex };
 }
 
 function filesOf({ disk, memory, snapfilePath }: NewBuildParts): NewBuild['files'] {

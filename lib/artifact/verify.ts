@@ -16,8 +16,16 @@ export interface VerifyOptions {
   onProgress?: ProgressListener | undefined;
 }
 
-/** A diff to be read, with the digest it should have when that is known. */
-interface DeepCheck extends LocatedDiff {
+/** What was found of the data that a build needs; what has a digest and differs from it is CORRUPT. */
+export interface VerifyReport {
+  /** Read, and as the digest says that was recorded with it. */
+  comparedBytes: number;
+  /** Nothing is known of it but that it is there, long enough: its digest was never recorded, or the check was not deep. */
+  uncomparedBytes: number;
+}
+
+/** Stored data, with the digest it should have when that is known. */
+interface DataCheck extends LocatedDiff {
   name: string;
   sha256: string | undefined;
 }
@@ -26,27 +34,47 @@ interface DeepCheck extends LocatedDiff {
 export async function verifyBuild(
   build: Build,
   { deep = false, signal, onProgress }: VerifyOptions,
-): Promise<void> {
+): Promise<VerifyReport> {
   const { disk, memory } = build.metadata.rootloom ?? {};
   const checks = await verifyArtifact(build, 'rootfs', disk, signal);
   await (await build.openDisk({ signal })).close();
   if (memory !== undefined || (await hasMemory(build))) {
     checks.push(...(await verifyArtifact(build, 'memfile', memory, signal)));
     await (await build.openMemory({ signal })).close();
-    await requireThere(build, 'snapfile', build.snapfilePath());
+    checks.push(await locateSnapfile(build));
   }
-  if (!deep) return;
-  const meter = new ProgressMeter(
-    'verify',
-    checks.reduce((sum, { storedSize }) => sum + storedSize, 0),
-    onProgress,
-  );
-  for (const { path, name, sha256 } of checks) {
-    const { hex } = await digestFile(path, { signal, onBytes: (bytes) => meter.add(bytes) });
-    if (sha256 === undefined || sha256 === hex) continue;
-    const message = `Cannot trust ${name}: its content has the digest ${hex}, wanted ${sha256}`;
-    throw new RootloomError('CORRUPT', message, { buildId: build.id, path });
+  const total = checks.reduce((sum, { storedSize }) => sum + storedSize, 0);
+  if (!deep) return { comparedBytes: 0, uncomparedBytes: total };
+  const meter = new ProgressMeter('verify', total, onProgress);
+  const report = { comparedBytes: 0, uncomparedBytes: 0 };
+  for (const check of checks) {
+    const isCompared = await compareData(build, check, { signal, onBytes: (bytes) => meter.add(bytes) });
+    report[isCompared ? 'comparedBytes' : 'uncomparedBytes'] += check.storedSize;
   }
+  return report;
+}
+
+/** Reads data to its end. False when there is nothing to compare it with. */
+async function compareData(
+  build: Build,
+  { path, name, sha256 }: DataCheck,
+  options: Parameters<typeof digestFile>[1],
+): Promise<boolean> {
+  const { hex } = await digestFile(path, options);
+  if (sha256 === undefined || sha256 === hex) return sha256 !== undefined;
+  const message = `Cannot trust ${name}: its content has the digest ${hex}, wanted ${sha256}`;
+  throw new RootloomError('CORRUPT', message, { buildId: build.id, path });
+}
+
+async function locateSnapfile(build: Build): Promise<DataCheck> {
+  const path = await requireThere(build, 'snapfile', build.snapfilePath());
+  const storedSize = (await build.store.listObjects(build.id)).get('snapfile')?.size ?? 0;
+  const record = build.metadata.rootloom?.snapfile;
+  const name = `the VM state of build ${build.id}`;
+  if (record === undefined || record.size === storedSize)
+    return { path, storedSize, name, sha256: record?.sha256 };
+  const message = `Cannot trust ${name}: it has ${storedSize} bytes, wanted ${record.size}`;
+  throw new RootloomError('CORRUPT', message, { buildId: build.id, path });
 }
 
 async function hasMemory(build: Build): Promise<boolean> {
@@ -58,10 +86,10 @@ async function verifyArtifact(
   artifact: ArtifactName,
   record: ArtifactRecord | undefined,
   signal: AbortSignal | undefined,
-): Promise<DeepCheck[]> {
+): Promise<DataCheck[]> {
   const view = await requireThere(build, `the ${artifact} header`, build.header(artifact));
   if (record !== undefined) compareWithRecord(build, artifact, view, record);
-  const checks: DeepCheck[] = [];
+  const checks: DataCheck[] = [];
   for (const source of view.sources.values()) {
     signal?.throwIfAborted();
     const known = source.buildId === build.id ? record : await findRecord(build.store, artifact, source);

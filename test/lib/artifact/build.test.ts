@@ -122,6 +122,27 @@ test('Build.verify finds changed headers, and with deep changed data whose diges
   await expect(build.verify()).rejects.toMatchObject({ code: 'CORRUPT' });
 });
 
+test('Build.verify tells what it has compared from what it has only found', async () => {
+  const store = await makeStore();
+  const state = 'state'.length;
+  const parent = await publishTestBuild(store, { digestData: true, memory: true });
+  expect(await parent.build.verify()).toEqual({ comparedBytes: 0, uncomparedBytes: 3 * PAGE + state });
+  expect(await parent.build.verify({ deep: true })).toEqual({
+    comparedBytes: 3 * PAGE + state,
+    uncomparedBytes: 0,
+  });
+  const child = await publishTestBuild(store, { parent: parent.build.id, memory: true });
+  expect(await child.build.verify({ deep: true })).toEqual({
+    comparedBytes: 2 * PAGE,
+    uncomparedBytes: 3 * PAGE + state,
+  });
+  await writeFile(objectPath(store, parent.build.id, 'snapfile'), 'stale');
+  await parent.build.verify();
+  await expect(parent.build.verify({ deep: true })).rejects.toMatchObject({ code: 'CORRUPT' });
+  await writeFile(objectPath(store, child.build.id, 'snapfile'), 'long state');
+  await expect(child.build.verify()).rejects.toMatchObject({ code: 'CORRUPT' });
+});
+
 test('Build.verify stops with the reason of its signal', async () => {
   const store = await makeStore();
   const { build } = await publishTestBuild(store);
