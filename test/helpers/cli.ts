@@ -29,9 +29,12 @@ async function compile(): Promise<void> {
   });
 }
 
-/** The compiled program's file. */
+let compiled: Promise<void> | undefined;
+
+/** The compiled program's file. Looks once a process whether it is up to date. */
 export async function cliFile(): Promise<string> {
-  await compile();
+  compiled ??= compile();
+  await compiled;
   return MAIN;
 }
 

@@ -126,6 +126,19 @@ describe('rm', () => {
     expect((await runCliJson(['list', '--all'], { store: copy })).answer).toEqual([]);
   });
 
+  it('with --unused removes the layers that nothing needs, when they are old enough', async () => {
+    const { store: copy } = await copyStore();
+    const removeUnused = (...more: string[]) => runCliJson(['rm', '--unused', ...more], { store: copy });
+    expect((await removeUnused('--older-than', '0')).answer).toEqual({ removed: [], freedBytes: 0 });
+    await runCli(['rm', store.resized], { store: copy });
+    expect((await removeUnused()).answer).toEqual({ removed: [], freedBytes: 0 });
+    const { answer } = await removeUnused('--older-than', '0');
+    expect(answer.removed).toEqual([store.base]);
+    expect(answer.freedBytes).toBeGreaterThan(BLOB_SIZE);
+    const { stdout } = await runCli(['rm', '--unused'], { store: copy });
+    expect(stdout).toBe('0 B freed\n');
+  });
+
   it('with --force removes it, and breaks the other', async () => {
     const { store: copy } = await copyStore();
     expect((await runCliJson(['rm', store.base, '--force'], { store: copy })).exitCode).toBe(0);
