@@ -10,7 +10,7 @@ import { withSystemErrors } from '../util/system-error.js';
 import type { Descriptor } from './schemas.js';
 
 /** Manifests and configurations are some kilobytes; what is far above that is refused before it is read. */
-const MAX_DOCUMENT_BYTES = 16 << 20;
+export const MAX_DOCUMENT_BYTES = 16 << 20;
 
 const HEX_LENGTHS: Record<DigestAlgorithm, number> = { sha256: 64, sha512: 128 };
 

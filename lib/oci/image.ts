@@ -23,6 +23,8 @@ export interface ImageOptions {
    * is closed. Needed for those; a layout folder is read where it is.
    */
   stagingDir?: string | undefined;
+  /** How much an archive may hold, in bytes. Default: 100 times the size of its file, and 1 GiB at least. */
+  maxUnpackedBytes?: number | undefined;
   /**
    * `now` (default): all layers are verified before `openImage` resolves. `later`: only that each is there in its right size; call
    * `verifyLayers` before reading one. The manifest and the configuration are always verified.

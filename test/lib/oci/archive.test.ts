@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { openImage } from '../../../lib/oci/image.js';
 import { formatPlatform, hostPlatform } from '../../../lib/oci/platform.js';
 import { makeScratch } from '../../helpers/temporary.js';
-import { makeUmociLayout, run, TestLayout } from './layouts.js';
+import { makeUmociLayout, run, TestLayout, TYPES } from './layouts.js';
 
 const here = formatPlatform(hostPlatform());
 
@@ -96,6 +96,63 @@ test('openImage refuses a truncated archive, something else, and a missing one',
   });
   await expect(openImage(`oci-archive:${archive}`)).rejects.toThrow(TypeError);
   expect(await readdir(stagingDir)).toEqual([]);
+});
+
+/** An archive whose second file says that it is `size` long, and ends soon after. */
+async function makeHugeArchive(folder: string, name: string, size: string): Promise<string> {
+  const tree = join(folder, `tree-${size}`);
+  await mkdir(dirname(join(tree, name)), { recursive: true });
+  await writeFile(join(tree, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}');
+  await run('truncate', ['-s', size, join(tree, name)], tree);
+  const archive = join(folder, `${size}.tar`);
+  await run('sh', ['-c', 'tar -cf - oci-layout "$1" | head -c 100000 > "$2"', 'sh', name, archive], tree);
+  return archive;
+}
+
+const BLOB = `blobs/sha256/${'0'.repeat(64)}`;
+
+test('openImage refuses an archive that holds far more than its size, before it unpacks that', async () => {
+  const folder = await makeScratch();
+  const stagingDir = await makeScratch();
+  const huge = await makeHugeArchive(folder, BLOB, '2G');
+  await expect(openImage(`oci-archive:${huge}`, { stagingDir })).rejects.toMatchObject({
+    code: 'UNSUPPORTED',
+    context: { path: huge },
+  });
+  const skipped = await makeHugeArchive(folder, 'other', '3G');
+  await expect(openImage(`oci-archive:${skipped}`, { stagingDir })).rejects.toMatchObject({
+    code: 'UNSUPPORTED',
+  });
+  const document = await makeHugeArchive(folder, 'index.json', '17M');
+  const opened = openImage(`oci-archive:${document}`, { stagingDir });
+  await expect(opened).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+  await expect(opened).rejects.toThrow('index.json');
+  const { archive } = await makeArchive();
+  const limited = openImage(`oci-archive:${archive}`, { stagingDir, maxUnpackedBytes: 2000 });
+  await expect(limited).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+  expect(await readdir(stagingDir)).toEqual([]);
+});
+
+test('openImage refuses an archive of more than what is free, before it fills the disk', async () => {
+  const stagingDir = await makeScratch();
+  const huge = await makeHugeArchive(await makeScratch(), BLOB, '8T');
+  const opened = openImage(`oci-archive:${huge}`, { stagingDir, maxUnpackedBytes: Number.POSITIVE_INFINITY });
+  await expect(opened).rejects.toMatchObject({ code: 'NO_SPACE', context: { path: huge } });
+  expect(await readdir(stagingDir)).toEqual([]);
+});
+
+test('openImage takes an archive of one well compressed layer', async () => {
+  const layout = await TestLayout.create();
+  const layer = await layout.add(TYPES.layer, Buffer.alloc(300 << 20));
+  const [os, architecture] = here.split('/');
+  const rootfs = { type: 'layers', diff_ids: [layer.digest] };
+  const config = await layout.add(TYPES.config, { os, architecture, rootfs });
+  const manifest = { schemaVersion: 2, mediaType: TYPES.manifest, config, layers: [layer] };
+  await layout.writeIndex([await layout.add(TYPES.manifest, manifest)]);
+  const archive = join(dirname(layout.path), 'image.tar.gz');
+  await run('tar', ['-czf', archive, '.'], layout.path);
+  await using image = await openImage(`oci-archive:${archive}`, { stagingDir: await makeScratch() });
+  expect(image.layers[0]?.size).toBe(300 << 20);
 });
 
 test('openImage finds a tampered blob in an archive', async () => {
