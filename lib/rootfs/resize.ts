@@ -160,8 +160,8 @@ export interface FitRequest {
 }
 
 /**
- * Gives back the room that a disk was lent: makes it about as small as `free` allows, within a step of 1 MiB where its content
- * does not stand against it. Rejects as `resizeDisk` does.
+ * Gives back the room that a disk was lent: makes it about as small as `free` allows. Some megabytes more may stay, or much more where
+ * the content does not go into less. Rejects as `resizeDisk` does.
  */
 export async function fitDisk(
   disk: OverlayDevice,

@@ -7,9 +7,14 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { onTestFinished } from 'vitest';
 
+/** A new folder, which the caller removes. */
+export async function makeScratchFolder(parent = tmpdir()): Promise<string> {
+  return mkdtemp(join(parent, 'rootloom-test-'));
+}
+
 /** A new folder that is removed when the test ends. */
-export async function makeScratch(parent = tmpdir()): Promise<string> {
-  const path = await mkdtemp(join(parent, 'rootloom-test-'));
+export async function makeScratch(parent?: string): Promise<string> {
+  const path = await makeScratchFolder(parent);
   onTestFinished(() => rm(path, { recursive: true, force: true }));
   return path;
 }

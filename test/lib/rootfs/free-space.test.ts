@@ -105,13 +105,13 @@ test(`fitDisk and resizeDisk leave at least what was asked for, and little more 
       const what = `round ${round}, step ${step}: ${JSON.stringify({ content, free, fitted })}`;
       expect(fitted.free, what).toBe(await availableOn(disk));
       expect(fitted.free, what).toBeGreaterThanOrEqual(free);
-      // A journal made for a larger disk stays, and so may a last group that is too small for its own metadata.
-      expect(fitted.free - free, what).toBeLessThan(8 * MIB + free / 64);
+      // The last groups take their copies of the group descriptors along: 4 MiB each, of which the estimate knows nothing.
+      expect(fitted.free - free, what).toBeLessThan(32 * MIB + free / 64);
       expect(fitted.newSize, what).toBe(disk.size);
       const more = free + random(512 * MIB);
       const grown = await resizeDisk(disk, { free: more });
       expect(grown.free, what).toBeGreaterThanOrEqual(more);
-      expect(grown.free - more, what).toBeLessThan(Math.max(8 * MIB + more / 64, fitted.free - more));
+      expect(grown.free - more, what).toBeLessThan(Math.max(32 * MIB + more / 64, fitted.free - more));
     }
     await expectSound(disk, folder);
   }
