@@ -1,9 +1,9 @@
 /**
  * ext4 on a device, inside this process: making, resizing, checking, and what it says of itself.
  *
- * Nothing here starts a process, prints, or needs a mount or root. Calls that write leave their writes in the device;
- * `device.flush()` makes them durable. A call that fails or is aborted half-way leaves the filesystem in pieces: run it
- * on an overlay, and throw that away.
+ * Nothing here starts a process, prints, or needs a mount or root. Calls that write (mkfs, resize, a repair, a replay)
+ * do not flush the device: their writes are in it, and `device.flush()` makes them durable. A call that fails or is
+ * aborted half-way leaves the filesystem in pieces: run it on an overlay, and throw that away.
  */
 import { randomUUID } from 'node:crypto';
 import { tmpdir } from 'node:os';
@@ -201,8 +201,9 @@ export const ext4 = {
   /**
    * Grows or shrinks the filesystem to `size`. The device keeps its own size.
    *
-   * Rejects before anything is written: UNSUPPORTED when the journal must be replayed first or the filesystem cannot be
-   * resized so, CORRUPT when it is not clean, TOO_SMALL with the `minimum` that works when its content does not fit.
+   * Rejects before anything is written: UNSUPPORTED when the journal must be replayed first, the filesystem cannot be
+   * resized so, or it is or would be larger than 16 TiB; CORRUPT when it is not clean; TOO_SMALL with the `minimum` that
+   * works when its content does not fit.
    */
   resize,
 

@@ -12,9 +12,27 @@ namespace {
 constexpr const char* kOperation = "resize the filesystem of";
 // A shrink to less than the estimate and this much more is rehearsed.
 constexpr uint64_t kRehearsalSlackBytes = 16 << 20;
+constexpr uint64_t kMaximumBytes = uint64_t{16} << 40;
 
 Failure Refuse(StatusKind kind, Filesystem& filesystem, std::string detail) {
   return {.kind = kind, .operation = kOperation, .detail = std::move(detail), .path = filesystem.device().name()};
+}
+
+// resize2fs trusts these numbers: it counts with them, and finds its place in tables by them. A sum that is too large
+// would send it beyond their ends, or round for ever (tytso/e2fsprogs#94).
+bool CountsArePossible(ext2_filsys fs) {
+  const bool has_checksums = ext2fs_has_group_desc_csum(fs) != 0;
+  const uint32_t inodes = fs->super->s_inodes_per_group;
+  uint64_t used_inodes = 0;
+  for (dgrp_t group = 0; group < fs->group_desc_count; ++group) {
+    const uint32_t free_inodes = ext2fs_bg_free_inodes_count(fs, group);
+    const auto blocks = static_cast<uint32_t>(ext2fs_group_blocks_count(fs, group));
+    if (free_inodes > inodes || ext2fs_bg_free_blocks_count(fs, group) > blocks) return false;
+    if (has_checksums && ext2fs_bg_itable_unused(fs, group) > inodes) return false;
+    if (has_checksums && !ext2fs_group_desc_csum_verify(fs, group)) return false;
+    used_inodes += inodes - free_inodes;
+  }
+  return used_inodes >= EXT2_FIRST_INODE(fs->super) - 1;
 }
 
 // Opens the filesystem and checks that resizing may begin.
@@ -36,6 +54,9 @@ Result<std::unique_ptr<Filesystem>> OpenForResize(std::shared_ptr<Device> device
     return Refuse(StatusKind::kUnsupported, *filesystem, "it has the feature bigalloc, which cannot be resized safely");
   }
   ROOTLOOM_RETURN_IF_ERROR(filesystem->Check(ext2fs_check_desc(fs), "read the group descriptors of"));
+  if (!CountsArePossible(fs)) {
+    return Refuse(StatusKind::kCorrupt, *filesystem, "its group descriptors are wrong, check and repair it first");
+  }
   RefreshFreeCounts(fs);
   return filesystem;
 }
@@ -46,6 +67,10 @@ Status CheckTarget(Filesystem& filesystem, uint64_t target_blocks) {
     return Refuse(StatusKind::kInvalidArgument, filesystem,
                   "the device has " + std::to_string(filesystem.device().size_bytes()) + " bytes, " +
                       std::to_string(target_blocks * fs->blocksize) + " are wanted");
+  }
+  if (std::max<uint64_t>(target_blocks, ext2fs_blocks_count(fs->super)) > kMaximumBytes / fs->blocksize) {
+    return Refuse(StatusKind::kUnsupported, filesystem,
+                  "it is or would be larger than " + std::to_string(kMaximumBytes) + " bytes");
   }
   if (target_blocks > UINT32_MAX && !ext2fs_has_feature_64bit(fs->super)) {
     return Refuse(StatusKind::kUnsupported, filesystem,

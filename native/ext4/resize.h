@@ -41,10 +41,11 @@ struct ResizeReport {
 
 // Resizes the filesystem on device. The device must already be large enough, and keeps its size.
 //
-// Fails before anything is written: with kUnsupported when the journal must be replayed first or for a filesystem
-// that cannot be resized that way, with kCorrupt when it is not clean, with kTooSmall (and minimum_bytes, which would
-// work) when the content does not fit. After any other failure the filesystem is in pieces: run it on an overlay, and
-// throw that away. The writes are in the device, and durable after its next flush.
+// Fails before anything is written: with kUnsupported when the journal must be replayed first, for a filesystem that
+// cannot be resized that way, or when it is or would be larger than 16 TiB; with kCorrupt when it is not clean; with
+// kTooSmall (and minimum_bytes, which would work) when the content does not fit. After any other failure the
+// filesystem is in pieces: run it on an overlay, and throw that away. The writes are in the device, and durable after
+// its next flush.
 // Progress counts the units of resize2fs' passes.
 Result<ResizeReport> Resize(std::shared_ptr<Device> device, const ResizeRequest& request,
                             const ScratchFactory& make_scratch, const CallContext& context);
