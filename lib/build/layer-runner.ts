@@ -1,6 +1,7 @@
 /** Runs one phase: answers from the cache when its layer is whole there, builds and remembers it otherwise. */
 import { randomUUID } from 'node:crypto';
 import { type Build, openBuild } from '../artifact/build.js';
+import { storedBytesOf } from '../artifact/inventory.js';
 import { RootloomError } from '../errors.js';
 import type { Store } from '../storage/store.js';
 import { withCleaner } from '../util/cleaner.js';
@@ -35,11 +36,6 @@ interface MadeLayer {
   build: Build;
   made: RememberedLayer;
   timings: PhaseReport['timings'];
-}
-
-async function storedBytesOf(build: Build): Promise<number> {
-  const objects = await build.store.listObjects(build.id);
-  return [...objects.values()].reduce((sum, { storedBytes }) => sum + storedBytes, 0);
 }
 
 /** A parent that was removed under a running phase shows as all kinds of read errors: this is the reason behind them. */
@@ -101,7 +97,7 @@ export async function runLayer(
     layerHash: hash,
     cached: made === undefined,
     durationMs: performance.now() - started,
-    storedBytes: made === undefined ? 0 : await storedBytesOf(build),
+    storedBytes: made === undefined ? 0 : await storedBytesOf(build.store, build.id),
     timings,
   };
   emit({ type: 'phase-finished', phase: phase.name, report });

@@ -2,7 +2,7 @@
 
 import { measureChain } from '../artifact/inventory.js';
 import type { RootloomMetadata } from '../artifact/metadata.js';
-import type { VerifyOptions } from '../artifact/verify.js';
+import type { VerifyOptions, VerifyReport } from '../artifact/verify.js';
 import { type Ext4Stats, ext4 } from '../native/ext4.js';
 import type { Store } from '../storage/store.js';
 import { openRootfs } from './rootfs.js';
@@ -17,6 +17,8 @@ export interface BuildInspection {
   objects: { name: string; size: number; storedBytes: number }[];
   /** How many bytes of the disk lie in each build. */
   chain: { buildId: string; bytes: number }[];
+  /** How much of the data was compared with a recorded digest, and how much was not. */
+  verified: VerifyReport;
 }
 
 /**
@@ -30,7 +32,7 @@ export async function inspectBuild(
 ): Promise<BuildInspection> {
   await using rootfs = await openRootfs(store, buildId, { signal: options.signal });
   const { build } = rootfs;
-  await build.verify(options);
+  const verified = await build.verify(options);
   const { header } = await build.header('rootfs');
   const { phase, createdAt, layerHash, parentBuildId } = build.metadata.rootloom ?? {};
   const objects = await store.listObjects(build.id);
@@ -46,5 +48,6 @@ export async function inspectBuild(
     filesystem: await ext4.stats(rootfs.device, { signal: options.signal }),
     objects: [...objects].map(([name, stat]) => ({ name, ...stat })),
     chain: await measureChain(build),
+    verified,
   };
 }

@@ -10,7 +10,7 @@ interface InspectOptions extends GlobalOptions {
   verify?: boolean;
 }
 
-function formatInspection({ build, disk, filesystem, objects, chain }: BuildInspection): string {
+function formatInspection({ build, disk, filesystem, objects, chain, verified }: BuildInspection): string {
   const { uuid, freeBytes, clean, notCleanReason } = filesystem;
   return [
     formatPairs([
@@ -21,6 +21,10 @@ function formatInspection({ build, disk, filesystem, objects, chain }: BuildInsp
       ['parent', build.parentBuildId ?? '-'],
       ['disk', `${formatByteSize(disk.size)}, generation ${disk.generation}, ${disk.mappings} mappings`],
       ['filesystem', `${uuid}, ${formatByteSize(freeBytes)} free, ${clean ? 'clean' : notCleanReason}`],
+      [
+        'data',
+        `${formatByteSize(verified.comparedBytes)} compared with digests, ${formatByteSize(verified.uncomparedBytes)} not`,
+      ],
     ]),
     formatTable(
       ['object', 'bytes', 'stored'],
