@@ -4,11 +4,11 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { execa } from 'execa';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createProgram } from '../../lib/cli/program.js';
 import { cliFile, PROJECT } from '../helpers/cli.js';
 import { ensureTemplate, TEMPLATE_TIMEOUT_MS, type TestTemplate } from '../helpers/template.js';
-import { makeSmallStore, type SmallStore } from '../lib/cli/small-store.js';
+import { makeSmallStore, removeSmallStore, type SmallStore } from '../lib/cli/small-store.js';
 import { type Block, listPages, readBlocks } from './pages.js';
 
 const EXAMPLES = path.join(PROJECT, 'build/examples');
@@ -55,6 +55,7 @@ beforeAll(async () => {
   const program = `#!/bin/sh\nexec '${process.execPath}' '${await cliFile()}' "$@"\n`;
   await writeFile(path.join(bin, 'rootloom'), program, { mode: 0o755 });
 }, 120_000);
+afterAll(() => removeSmallStore(store));
 
 /** Where a block runs. */
 interface Place {

@@ -1,9 +1,9 @@
 /** What commands do with builds that are unknown, damaged, needed or too small a wish. */
 import { cp, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCli, runCliJson } from '../../helpers/cli.js';
-import { BLOB_SIZE, makeSmallStore, type SmallStore } from './small-store.js';
+import { BLOB_SIZE, makeSmallStore, removeSmallStore, type SmallStore } from './small-store.js';
 
 const UNKNOWN = '0f8fad5b-d9cb-469f-a165-70867728950e';
 
@@ -11,6 +11,7 @@ let store: SmallStore;
 beforeAll(async () => {
   store = await makeSmallStore();
 });
+afterAll(() => removeSmallStore(store));
 
 /** A copy of the store to do harm to. */
 async function copyStore(): Promise<{ store: string; object: (buildId: string, name: string) => string }> {

@@ -1,10 +1,10 @@
 /** `rootloom build` that does not come to its end: what it shows, what it says, what it leaves. */
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { RunningCli, runCli, runCliJson } from '../../helpers/cli.js';
 import { findChildren } from '../../helpers/processes.js';
-import { makeSmallStore, type SmallStore } from './small-store.js';
+import { makeSmallStore, removeSmallStore, type SmallStore } from './small-store.js';
 
 /** The first one on a machine makes a kernel bundle, and tries KVM. */
 const TIMEOUT_MS = 300_000;
@@ -13,6 +13,7 @@ let store: SmallStore;
 beforeAll(async () => {
   store = await makeSmallStore();
 });
+afterAll(() => removeSmallStore(store));
 
 const listBuilds = () => readdir(path.join(store.path, 'templates'));
 const listStaging = () => readdir(path.join(store.path, '.rootloom/tmp'));

@@ -1,7 +1,7 @@
 /** The commands that look at builds: list, inspect, diff, ls, stat, cat, cp, fsck. */
 import { mkdtemp, readdir, readFile, readlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { openStore } from '../../../lib/index.js';
 import { buildBase } from '../../helpers/base-build.js';
 import { runCli, runCliJson } from '../../helpers/cli.js';
@@ -11,6 +11,7 @@ import {
   BLOB_SIZE,
   makeSmallStore,
   RESIZED_SIZE,
+  removeSmallStore,
   type SmallStore,
 } from './small-store.js';
 
@@ -18,6 +19,7 @@ let store: SmallStore;
 beforeAll(async () => {
   store = await makeSmallStore();
 });
+afterAll(() => removeSmallStore(store));
 
 const run = (...args: string[]) => runCli(args, { store: store.path });
 const runJson = (...args: string[]) => runCliJson(args, { store: store.path });

@@ -5,12 +5,12 @@ import { mkdtemp, open, readdir, readFile, stat, writeFile } from 'node:fs/promi
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { cliFile, RunningCli, runCli, runCliJson } from '../../helpers/cli.js';
 import { findChildren } from '../../helpers/processes.js';
 import { startChild } from '../../helpers/temporary.js';
 import { publishSlowBuild } from './slow-build.js';
-import { makeSmallStore, RESIZED_SIZE, type SmallStore } from './small-store.js';
+import { makeSmallStore, RESIZED_SIZE, removeSmallStore, type SmallStore } from './small-store.js';
 
 const SHOW_CURSOR = '\x1b[?25h';
 const HIDE_CURSOR = '\x1b[?25l';
@@ -21,6 +21,7 @@ beforeAll(async () => {
   store = await makeSmallStore();
   slow = await publishSlowBuild(store.path);
 });
+afterAll(() => removeSmallStore(store));
 
 const makeFolder = () => mkdtemp(path.join(store.folder, 'output-'));
 const listStaging = () => readdir(path.join(store.path, '.rootloom/tmp'));

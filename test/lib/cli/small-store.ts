@@ -4,7 +4,6 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { execa } from 'execa';
-import { afterAll } from 'vitest';
 import { openStore, resizeRootfs } from '../../../lib/index.js';
 import { buildBase } from '../../helpers/base-build.js';
 import { cliFile } from '../../helpers/cli.js';
@@ -17,7 +16,7 @@ export const RESIZED_SIZE = 256 * MIB;
 export const BLOB_SIZE = 20 * MIB;
 
 export interface SmallStore {
-  /** Everything below it is removed when the test file ends. */
+  /** All of it is below. */
   folder: string;
   /** The store's folder. */
   path: string;
@@ -41,14 +40,13 @@ export async function addToImage(reference: string, file: string, name: string, 
 }
 
 /**
- * For `beforeAll`.
+ * For `beforeAll`; `removeSmallStore` is for `afterAll`.
  *
  * @param blobBytes Size of an incompressible file /srv/blob; 0 for none.
  */
 export async function makeSmallStore({ blobBytes = BLOB_SIZE } = {}): Promise<SmallStore> {
   await cliFile(); // Compiling may take longer than a test may.
   const folder = await mkdtemp(path.join(tmpdir(), 'rootloom-cli-'));
-  afterAll(() => rm(folder, { recursive: true, force: true }));
   const { reference } = await makeSmallImage(folder);
   if (blobBytes > 0) {
     await writeFile(path.join(folder, 'blob'), randomBytes(blobBytes));
@@ -59,4 +57,9 @@ export async function makeSmallStore({ blobBytes = BLOB_SIZE } = {}): Promise<Sm
   const { build } = await buildBase({ store, reference, disk: { size: BASE_SIZE } });
   const { buildId } = await resizeRootfs(store, build.id, { disk: { size: RESIZED_SIZE } });
   return { folder, path: storePath, reference, base: build.id, resized: buildId };
+}
+
+/** Takes what `makeSmallStore` has made, if it came so far. */
+export async function removeSmallStore(store: SmallStore | undefined): Promise<void> {
+  if (store !== undefined) await rm(store.folder, { recursive: true, force: true });
 }
