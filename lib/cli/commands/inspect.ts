@@ -10,6 +10,12 @@ interface InspectOptions extends GlobalOptions {
   verify?: boolean;
 }
 
+/** Only when the data was read. */
+function verifiedPair({ comparedBytes, uncomparedBytes }: BuildInspection['verified']): [string, string] {
+  const [compared, uncompared] = [formatByteSize(comparedBytes), formatByteSize(uncomparedBytes)];
+  return ['data', `${compared} compared with digests, ${uncompared} read without one to compare with`];
+}
+
 function formatInspection({ build, disk, filesystem, objects, chain, verified }: BuildInspection): string {
   const { uuid, freeBytes, clean, notCleanReason } = filesystem;
   return [
@@ -21,10 +27,7 @@ function formatInspection({ build, disk, filesystem, objects, chain, verified }:
       ['parent', build.parentBuildId ?? '-'],
       ['disk', `${formatByteSize(disk.size)}, generation ${disk.generation}, ${disk.mappings} mappings`],
       ['filesystem', `${uuid}, ${formatByteSize(freeBytes)} free, ${clean ? 'clean' : notCleanReason}`],
-      [
-        'data',
-        `${formatByteSize(verified.comparedBytes)} compared with digests, ${formatByteSize(verified.uncomparedBytes)} not`,
-      ],
+      ...(verified.comparedBytes + verified.uncomparedBytes > 0 ? [verifiedPair(verified)] : []),
     ]),
     formatTable(
       ['object', 'bytes', 'stored'],
