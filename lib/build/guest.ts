@@ -14,7 +14,7 @@ import { RunDir } from '../vm/run-dir.js';
 /** The socket's name in the run directory. */
 const DISK_SOCKET = 'disk.sock';
 
-/** How long closing may take: the export flushes what the guest wrote. */
+/** How long closing may take: the export flushes what the guest wrote, on a disk that may be slow. */
 const CLOSE_TIMEOUT_MS = 120_000;
 
 /** A filesystem with less than that is full: the next page of a machine's memory finds no room. In bytes. */
@@ -50,6 +50,7 @@ async function assertRoomForMemory(folder: string, memoryBytes: number): Promise
  * (a full host, say), the guest sees an I/O error and does something strange; `use` rejects with what the disk says.
  */
 export class Guest implements AsyncDisposable {
+  #isKept = false;
   #flushError: unknown;
 
   private constructor(
@@ -96,7 +97,7 @@ export class Guest implements AsyncDisposable {
       const runDir = cleaner.use('the run directory', await RunDir.create({ signal: options.signal }));
       const socketPath = runDir.file(DISK_SOCKET);
       const served = await serve(disk, { socketPath, signal: options.signal });
-      const closeEarly = () => served.close().catch(() => {}); // Its flush failed, and there is nothing to keep.
+      const closeEarly = () => served.discard();
       cleaner.defer('the export of the disk', closeEarly);
       const vm = await start({ runDir, disk: { socketPath } }, options);
       cleaner.dismiss(closeEarly);
@@ -132,16 +133,18 @@ export class Guest implements AsyncDisposable {
    * the disk. Rejects with the disk's error when that failed, or with CLEANUP_FAILED. Idempotent.
    */
   async close(): Promise<void> {
+    this.#isKept = true;
     await this.cleaner.run();
     if (this.#flushError !== undefined) throw this.#flushError;
   }
 
-  /** The same for a disk that is thrown away: whether it could be flushed does not matter. */
+  /** The same for a disk that is thrown away: it is not flushed. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.cleaner.run();
   }
 
   async #closeExport(): Promise<void> {
+    if (!this.#isKept) return this.served.discard();
     try {
       await this.served.close();
     } catch (error) {

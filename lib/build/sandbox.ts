@@ -19,9 +19,6 @@ export interface StartSandboxOptions {
   logger?: Logger | undefined;
 }
 
-/** How long ending a sandbox may take; its disk is flushed, though nobody reads it again. */
-const CLOSE_TIMEOUT_MS = 120_000;
-
 /**
  * A running sandbox. Its disk and memory are its own and are thrown away when it is closed; the template never changes.
  * It ends with this process, however that ends.
@@ -66,7 +63,7 @@ export async function startSandbox(
 ): Promise<Sandbox> {
   const { signal } = options;
   const what = `the sandbox of ${buildId}`;
-  const cleaner = new Cleaner(what, { timeoutMs: CLOSE_TIMEOUT_MS });
+  const cleaner = new Cleaner(what);
   try {
     const build = await openBuild(store, buildId, { signal });
     const machine = readMachine(build);

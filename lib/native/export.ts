@@ -17,7 +17,7 @@ interface RawServeOptions {
 const native = addon as {
   serve(device: DeviceHandle, options: RawServeOptions): NativeCall<ExportHandle>;
   exportStats(handle: ExportHandle): ExportStats;
-  closeExport(handle: ExportHandle): NativeCall<ExportStats>;
+  closeExport(handle: ExportHandle, flush: boolean): NativeCall<ExportStats>;
 };
 
 /** Linux allows 107 bytes, of which the server needs some for itself. */
@@ -59,6 +59,7 @@ export class Export implements AsyncDisposable {
   readonly uri: string;
   readonly #owned: OwnedHandle<ExportHandle>;
   #finalStats: ExportStats | undefined;
+  #flushes = true;
 
   /** For `serve` only. */
   constructor(handle: ExportHandle, socketPath: string, exportName: string) {
@@ -67,7 +68,7 @@ export class Export implements AsyncDisposable {
     this.uri = `nbd+unix:///${encodeURIComponent(exportName)}?socket=${socket}`;
     this.#owned = new OwnedHandle(handle, 'export', async (open) => {
       this.#finalStats = callNative(() => native.exportStats(open));
-      this.#finalStats = await runNative(() => native.closeExport(open));
+      this.#finalStats = await runNative(() => native.closeExport(open, this.#flushes));
     });
   }
 
@@ -86,6 +87,12 @@ export class Export implements AsyncDisposable {
    * socket file. Rejects with the error of the flush: then some of what clients wrote may be lost. The device stays open.
    */
   close(): Promise<void> {
+    return this.#owned.close();
+  }
+
+  /** The same without the flush, for a device that is about to be thrown away. The first of the two calls decides. */
+  discard(): Promise<void> {
+    if (!this.#owned.closed) this.#flushes = false;
     return this.#owned.close();
   }
 

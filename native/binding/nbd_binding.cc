@@ -58,19 +58,21 @@ Napi::Value ExportStats(const Napi::CallbackInfo& info) {
   return FromStats(info.Env(), FromHandle<Server>(info[0])->stats());
 }
 
-// closeExport(export) → call with the final stats. The export is stopped also when the call fails: the failure is that
-// of its flush.
+// closeExport(export, flush) → call with the final stats. The export is stopped also when the call fails: the failure
+// is that of its flush.
 Napi::Value CloseExport(const Napi::CallbackInfo& info) {
+  const auto last_writes = ToBool(info[1], "flush") ? Server::LastWrites::kFlush : Server::LastWrites::kLeave;
   // Should the environment end before this is finished, stop_at_exit closes the server once more, which does nothing.
-  const Napi::Value call = StartWork(info.Env(), info.Env().Undefined(),
-                                     [server = FromHandle<Server>(info[0])](const CallContext&) -> Result<Finish> {
-                                       const Status status = server->Close();
-                                       return Finish([server, status](Napi::Env env) -> Napi::Value {
-                                         AddonData::Of(env).stop_at_exit.erase(server.get());
-                                         if (!status.ok()) throw ToError(env, status.failure());
-                                         return FromStats(env, server->stats());
-                                       });
-                                     });
+  const Napi::Value call =
+      StartWork(info.Env(), info.Env().Undefined(),
+                [server = FromHandle<Server>(info[0]), last_writes](const CallContext&) -> Result<Finish> {
+                  const Status status = server->Close(last_writes);
+                  return Finish([server, status](Napi::Env env) -> Napi::Value {
+                    AddonData::Of(env).stop_at_exit.erase(server.get());
+                    if (!status.ok()) throw ToError(env, status.failure());
+                    return FromStats(env, server->stats());
+                  });
+                });
   TakeHandle<Server>(
       info[0]);  // Only now: when there was no thread to be had, the export is still its owner's to close.
   return call;

@@ -54,8 +54,8 @@ Result<std::unique_ptr<Server>> Server::Start(std::shared_ptr<Device> device, co
   return server;
 }
 
-Status Server::Close() {
-  std::call_once(close_once_, [this] {
+Status Server::Close(LastWrites last_writes) {
+  std::call_once(close_once_, [this, last_writes] {
     stopping_.store(true);
     wake_.Wake();
     if (acceptor_.joinable()) acceptor_.join();
@@ -66,7 +66,7 @@ Status Server::Close() {
     }
     for (Client& client : clients_) client.thread.join();
     ReapClients();
-    if (!info_.read_only) close_status_ = device_->Flush();
+    if (!info_.read_only && last_writes == LastWrites::kFlush) close_status_ = device_->Flush();
     socket_.Remove();
   });
   return close_status_;

@@ -42,11 +42,15 @@ class Server {
   static Result<std::unique_ptr<Server>> Start(std::shared_ptr<Device> device, const Options& options);
   ~Server() { [[maybe_unused]] const Status ignored = Close(); }
 
+  // What becomes of the clients' last writes when the server closes.
+  enum class LastWrites { kFlush, kLeave };
+
   // Hangs up on all clients and stops. Operations under way are completed. Returns the outcome of the final flush, to
-  // every caller: once it is Ok, all that clients were told was written is durable. Any thread, any number of times;
-  // all calls return when the server has stopped. Takes as long as the slowest operation under way, and two seconds
-  // more when a client does not take its answers.
-  Status Close();
+  // every caller: once it is Ok, all that clients were told was written is durable. With kLeave there is no flush, for
+  // a device that is about to be thrown away, and the outcome is Ok. Any thread, any number of times; the first call
+  // decides, and all calls return when the server has stopped. Takes as long as the slowest operation under way, and
+  // two seconds more when a client does not take its answers.
+  Status Close(LastWrites last_writes = LastWrites::kFlush);
 
   const std::string& socket_path() const { return options_.socket_path; }
   Stats stats() const;

@@ -11,11 +11,15 @@ import { guestImage } from './guest-image.js';
 
 class GuestBasePhase implements Phase {
   readonly name = 'base';
-  readonly inputs = 'the guest image';
+  readonly inputs: { image: string };
+
+  constructor(private readonly image: string) {
+    this.inputs = { image: path.basename(image) };
+  }
 
   async run({ store, buildId, layerHash, staging, signal }: PhaseContext): Promise<void> {
     const disk = { dataPath: path.join(staging, 'data'), headerPath: path.join(staging, 'header') };
-    await using device = await openFileDevice(await guestImage());
+    await using device = await openFileDevice(this.image);
     const files = { diffPath: disk.dataPath, headerPath: disk.headerPath };
     await sealDevice(device, { buildId, blockSize: 4096, ...files }, { signal });
     const description = { phase: 'base', layerHash, cacheScope: CACHE_SCOPE } as const;
@@ -28,6 +32,6 @@ export function runOptions(store: Store, options: Partial<LayerRunOptions> = {})
   return { store, force: false, signal: new AbortController().signal, emit: () => {}, ...options };
 }
 
-export function makeGuestBase(store: Store): Promise<Layer> {
-  return runLayer(new GuestBasePhase(), undefined, runOptions(store));
+export async function makeGuestBase(store: Store): Promise<Layer> {
+  return runLayer(new GuestBasePhase(await guestImage()), undefined, runOptions(store));
 }

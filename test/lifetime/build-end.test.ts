@@ -4,6 +4,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { openBuild } from '../../lib/artifact/build.js';
 import { openStore } from '../../lib/storage/open-store.js';
 import { ensureKernelBundle } from '../../lib/vm/kernel-bundle.js';
+import { RunDir } from '../../lib/vm/run-dir.js';
 import { makeGuestBase } from '../helpers/guest-base.js';
 import { GUEST_IMAGE_TIMEOUT_MS } from '../helpers/guest-image.js';
 import { useMachineArea } from '../helpers/machine-area.js';
@@ -30,7 +31,13 @@ beforeAll(async () => {
 
 /** What is still there of machines; their keepers get a moment to notice. */
 async function waitUntilNothingIsLeft(): Promise<void> {
+  await expect.poll(async () => (await area.leftovers()).processes, { timeout: 20_000 }).toEqual([]);
   await expect.poll(() => area.leftovers(), { timeout: 20_000 }).toEqual({ processes: [], folders: [] });
+}
+
+/** A process that ended between making a run directory and starting a machine leaves it to the next that makes one. */
+async function sweepRunDirs(): Promise<void> {
+  await (await RunDir.create()).remove();
 }
 
 /** The stages of a build: what the child builds, and the step at which it is stopped. */
@@ -57,6 +64,7 @@ describe.each(['SIGINT', 'SIGKILL'] as const)('%s', (signal) => {
         child.process.kill(signal);
         const exitCode = await child.waitForExit();
         expect(exitCode, step).toBe(signal === 'SIGINT' ? 3 : null);
+        if (signal === 'SIGKILL') await sweepRunDirs();
         await waitUntilNothingIsLeft();
         // The next start sweeps what a killed process could not remove. Whole layers of it may stay, as in the cache.
         await using store = await openStore(url);
@@ -81,6 +89,7 @@ test(
     for (const step of ['base: resize', 'provision: provision']) {
       const child = startChild(builder, [url, baseId, 'template', `throw@${step}`]);
       expect(await child.waitForExit(), step).toBe(1);
+      await sweepRunDirs();
       await waitUntilNothingIsLeft();
       await using store = await openStore(url);
       const { temporary, builds } = await stateOf(store);

@@ -15,6 +15,7 @@ import { openStore } from '../../../lib/storage/open-store.js';
 import type { Store } from '../../../lib/storage/store.js';
 import { digestFile } from '../../../lib/util/digest.js';
 import { ensureDebianImage } from '../../../scripts/fixtures/debian-image.js';
+import { fullImage } from '../../helpers/full-image.js';
 import { useMachineArea } from '../../helpers/machine-area.js';
 import { checkWithStockTool } from '../../helpers/stock-check.js';
 import { stateOf } from '../../helpers/store-state.js';
@@ -107,7 +108,7 @@ beforeAll(async () => {
   };
   [first, roomy] = await Promise.all([
     build(firstOptions),
-    build({ from: { oci: reference }, disk: { free: 700 * MIB } }),
+    build({ from: { oci: await fullImage() }, disk: { free: 700 * MIB } }),
   ]);
 }, FIRST_BUILDS_TIMEOUT_MS);
 

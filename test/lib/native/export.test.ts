@@ -10,6 +10,7 @@ import {
   type Device,
   openFileDevice,
 } from '../../../lib/native/device.js';
+import { createLoggingDevice } from '../../../lib/native/device-doubles.js';
 import { type Export, MAX_SOCKET_PATH_BYTES, serve } from '../../../lib/native/export.js';
 
 const MIB = 1024 * 1024;
@@ -155,6 +156,20 @@ describe('Export', () => {
     await client.ended;
     await served.close();
     await expect(connectIdleClient(socketPath)).rejects.toThrow();
+  });
+
+  test('close flushes the device, discard does not, and the first of them decides', async () => {
+    for (const [end, flushes] of [
+      ['close', 1],
+      ['discard', 0],
+    ] as const) {
+      await using inner = createMemoryDevice({ size: MIB });
+      await using device = createLoggingDevice(inner);
+      const served = await serve(device, { socketPath });
+      await served[end]();
+      await Promise.all([served.discard(), served.close()]);
+      expect(device.counts().flush.calls).toBe(flushes);
+    }
   });
 
   test('close stops a client that is copying, and the device stays usable', async () => {

@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "native/block/faulty_device.h"
+#include "native/block/logging_device.h"
 #include "native/nbd/unix_socket.h"
 #include "test/native/nbd/harness.h"
 
@@ -262,6 +263,18 @@ TEST(ServerTest, CloseHangsUpAndRemovesTheFile) {
   EXPECT_FALSE(std::filesystem::exists(served.server().socket_path()));
   EXPECT_EQ(served.server().stats().connection_count, 0u);
   EXPECT_TRUE(served.server().Close().ok());
+}
+
+TEST(ServerTest, CloseFlushesUnlessTheLastWritesMayBeLeft) {
+  for (const auto last_writes : {Server::LastWrites::kFlush, Server::LastWrites::kLeave}) {
+    auto device = std::make_shared<LoggingDevice>(NewMemoryDevice(kSize));
+    Served served(device);
+    RawClient client = served.ConnectReady();
+    EXPECT_EQ(client.ErrorOf(Command::kWrite, 0, 512, 0, Pattern(512, 1)), WireError::kNone);
+    EXPECT_TRUE(served.server().Close(last_writes).ok());
+    EXPECT_TRUE(served.server().Close().ok());
+    EXPECT_EQ(device->CountOf(OperationKind::kFlush).calls, last_writes == Server::LastWrites::kFlush ? 1u : 0u);
+  }
 }
 
 TEST(ServerTest, CloseWaitsForTheOperationsThemselves) {
