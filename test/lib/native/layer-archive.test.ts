@@ -326,9 +326,14 @@ describe('cancellation', () => {
     const blob = layerFile(folder.path, entries);
     await using image = await TestImage.create(folder.path, { size: 128 * MIB });
     let finished = false;
-    const applying = image.tree.applyLayer(blob).then(() => {
+    let begin = () => {};
+    const begun = new Promise<void>((resolve) => {
+      begin = resolve;
+    });
+    const applying = image.tree.applyLayer(blob, { onProgress: () => begin() }).then(() => {
       finished = true;
     });
+    await begun;
     const waiting = image.tree.stat('/', { signal: AbortSignal.timeout(1) });
     await expect(waiting).rejects.toMatchObject({ name: 'TimeoutError' });
     expect(finished).toBe(false);

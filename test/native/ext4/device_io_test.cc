@@ -1,12 +1,11 @@
 // DeviceIo: the transfers that e2fsprogs asks for, also those that make no sense.
-#include "native/ext4/io_manager.h"
-
 #include <gtest/gtest.h>
 
 #include <cerrno>
 
 #include "native/block/logging_device.h"
 #include "native/block/memory_device.h"
+#include "native/ext4/io_manager.h"
 #include "test/native/util/status_matchers.h"
 
 namespace rootloom::testing {
