@@ -22,9 +22,9 @@ const ROUNDS = process.argv.includes('--quick') ? 1 : 7;
 
 /** Runs a program of e2fsprogs; e2fsck's exit code 1 means that it corrected something. */
 async function run(command: string, ...args: string[]): Promise<void> {
-  const { exitCode } = await execa(command, args, { reject: false });
+  const { exitCode, stderr } = await execa(command, args, { reject: false });
   if (exitCode !== 0 && !(command === 'e2fsck' && exitCode === 1))
-    throw new Error(`${command} exited with ${exitCode}`);
+    throw new Error(`${command} exited with ${exitCode}: ${stderr}`);
 }
 
 async function resizeHere(store: Store, source: string): Promise<Sample> {
