@@ -1,7 +1,12 @@
 /** What a template build reports while it runs. */
 
+/**
+ * The phases of a build, in order: `base` makes the disk, `provision` installs in it what a sandbox needs, `template` boots it and
+ * snapshots the machine.
+ */
 export type PhaseName = 'base' | 'provision' | 'template';
 
+/** What happens, in order: each phase starts, takes its steps, prints lines, and finishes; a failed build ends in the middle. */
 export type BuildEvent =
   | { type: 'phase-started'; phase: PhaseName; layerHash: string }
   | { type: 'phase-finished'; phase: PhaseName; report: PhaseReport }
@@ -16,14 +21,17 @@ export type BuildEvent =
 /** What one phase did. */
 export interface PhaseReport {
   phase: PhaseName;
+  /** The phase's layer. */
   buildId: string;
+  /** Of all inputs of the phase and of those before it. */
   layerHash: string;
   /** True when the layer was found whole in the cache and nothing was built. */
   cached: boolean;
+  /** Of the whole phase, looking for it in the cache included. */
   durationMs: number;
   /** Bytes that this phase's build added to the store: diffs, headers, VM state. 0 when cached. */
   storedBytes: number;
-  /** Time of the phase's parts, in order. */
+  /** Time of the phase's steps, in order; empty when cached. */
   timings: readonly { step: string; durationMs: number }[];
 }
 

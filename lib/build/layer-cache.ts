@@ -69,6 +69,7 @@ const REASONS_TO_STAY: readonly RootloomErrorCode[] = ['BUSY', 'CORRUPT', 'UNSUP
  * come to need stays, and so does its entry. Nothing happens for a build that was never published.
  */
 export async function forgetLayer(store: Store, { buildId, hash, replaced }: RememberedLayer): Promise<void> {
+  if (!(await store.hasBuild(buildId))) return;
   try {
     await removeBuild(store, buildId);
   } catch (error) {

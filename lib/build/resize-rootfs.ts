@@ -18,6 +18,7 @@ export interface ResizeRootfsOptions extends CallOptions {
   check?: CheckPolicy | undefined;
 }
 
+/** Sizes are bytes. */
 export interface ResizeRootfsResult extends ResizeReport, SoundnessReport {
   /** The new build. Its source stays as it is. */
   buildId: string;

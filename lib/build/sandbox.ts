@@ -15,31 +15,37 @@ import { openQemuDriver } from '../vm/qemu.js';
 import { Guest } from './guest.js';
 
 export interface StartSandboxOptions {
+  /** Aborts the start; the sandbox that has started is its owner's to close. */
   signal?: AbortSignal | undefined;
+  /** Gets at `debug` how the machine was started. */
   logger?: Logger | undefined;
 }
 
 /**
- * A running sandbox. Its disk and memory are its own and are thrown away when it is closed; the template never changes.
- * It ends with this process, however that ends.
+ * A running sandbox. Its disk and memory are its own and are thrown away when it is closed; the template never changes, and must
+ * stay in its store until then. It ends with this process, however that ends.
  */
 export class Sandbox implements AsyncDisposable {
+  /** For `startSandbox` only. */
   constructor(
+    /** The template's build. */
     readonly buildId: string,
+    /** The machine: its state and its console. `close` the sandbox, not the machine. */
     readonly vm: Vm,
     private readonly agent: GuestAgent,
     private readonly cleaner: Cleaner,
   ) {}
 
   /**
-   * Runs a program in the guest, as root, and waits for its end; its exit code is data, not an error. Rejects with
-   * GUEST_TIMEOUT, VM_FAILED, GUEST_FAILED when the program cannot be started, or the signal's reason.
+   * Runs a program in the guest, as root, and waits for its end, by default for 5 minutes; its exit code is data, not an error. Any
+   * number of programs may run at once. Rejects with GUEST_TIMEOUT, VM_FAILED, GUEST_FAILED when the program cannot be
+   * started, or the signal's reason; a program that was given up is killed, as far as the guest still answers.
    */
   exec(command: readonly [string, ...string[]], options: ExecOptions = {}): Promise<ExecResult> {
     return this.agent.exec(command, options);
   }
 
-  /** Ends the machine and removes everything that was its own. Idempotent. */
+  /** Ends the machine and removes everything that was its own; programs that run are lost. Rejects with CLEANUP_FAILED. Idempotent. */
   close(): Promise<void> {
     return this.cleaner.run();
   }

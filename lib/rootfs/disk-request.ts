@@ -2,8 +2,8 @@
 import { RootloomError } from '../errors.js';
 
 /**
- * `size` is the device's size in bytes, exactly. `free` guarantees at least that many bytes free for the user after
- * the build. Both are whole numbers of bytes; `size` is a multiple of 4096.
+ * `size` is the device's size in bytes, exactly: a multiple of 4096, 16 MiB to 16 TiB. `free` guarantees at least that many bytes free
+ * for the user after the build, as `df` in the guest tells it; any whole number.
  */
 export type DiskRequest = { size: number } | { free: number };
 
@@ -16,7 +16,10 @@ export const SMALLEST_DISK_BYTES = 16 * 1024 * 1024;
 /** The largest disk that the stored formats can describe, in bytes. */
 export const LARGEST_DISK_BYTES = 16 * 1024 ** 4;
 
-/** Throws a TypeError or RangeError for a request that is none, and UNSUPPORTED/TOO_SMALL for a size out of bounds. */
+/**
+ * Throws TypeError or RangeError for a request that is none, UNSUPPORTED above what the stored formats can describe, TOO_SMALL (with
+ * `minimum`) below what any filesystem needs.
+ */
 export function validateDiskRequest(request: DiskRequest): void {
   const keys = Object.keys(request);
   const [key] = keys;

@@ -7,13 +7,16 @@ import { type Ext4Stats, ext4 } from '../native/ext4.js';
 import type { Store } from '../storage/store.js';
 import { openRootfs } from './rootfs.js';
 
+/** Sizes are bytes. */
 export interface BuildInspection {
+  /** Fields that the metadata does not tell are undefined. */
   build: { id: string } & {
     [Key in 'phase' | 'createdAt' | 'layerHash' | 'parentBuildId']: RootloomMetadata[Key] | undefined;
   };
   /** Of the disk's header. */
   disk: { size: number; blockSize: number; generation: number; version: number; mappings: number };
   filesystem: Ext4Stats;
+  /** All that is stored of the build; `storedBytes` is what an object takes of the store. */
   objects: { name: string; size: number; storedBytes: number }[];
   /** How many bytes of the disk lie in each build. */
   chain: { buildId: string; bytes: number }[];

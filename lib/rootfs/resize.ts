@@ -21,9 +21,9 @@ import {
 export interface ResizeReport {
   oldSize: number;
   newSize: number;
-  /** Free for the user afterwards; see `availableBytes`. */
+  /** Free for the user afterwards: what `df` in the guest calls available. */
   free: number;
-  /** Metadata blocks of 4096 bytes that the engine read and wrote, each counted once. */
+  /** Blocks of the filesystem that the engine read and wrote, each counted once a pass: metadata, and content that had to move. */
   blocksRead: number;
   blocksWritten: number;
 }

@@ -12,8 +12,9 @@ import { Cleaner } from '../util/cleaner.js';
 import { DISK_BLOCK_BYTES } from './disk-request.js';
 
 export interface OpenRootfsOptions {
-  /** Opens an overlay that takes writes and is thrown away at the end; the build never changes. */
+  /** Default false. Opens an overlay that takes writes and is thrown away at the end; the build never changes. */
   writable?: boolean | undefined;
+  /** Aborts the opening. */
   signal?: AbortSignal | undefined;
 }
 
@@ -24,6 +25,7 @@ export interface OpenRootfsOptions {
  * guest would see; its build stays as it is.
  */
 export class Rootfs implements AsyncDisposable {
+  /** For `openRootfs` only. */
   constructor(
     readonly build: Build,
     /** The block device: the chain itself, or the overlay over it. */
@@ -31,21 +33,22 @@ export class Rootfs implements AsyncDisposable {
     private readonly cleaner: Cleaner,
   ) {}
 
-  /** Sizes, free space and state of the filesystem. */
+  /** Sizes, free space and state of the filesystem. Rejects with CORRUPT when there is none, IO, or the signal's reason. */
   stats(options: CallOptions = {}): Promise<Ext4Stats> {
     return ext4.stats(this.device, options);
   }
 
-  /** e2fsck's verdict. `repair` needs a writable rootfs. */
+  /** e2fsck's verdict; a broken filesystem is a report, not an error. `repair` needs a writable rootfs. Fails as `ext4.fsck` does. */
   fsck(request: FsckOptions = {}, options: CallOptions = {}): Promise<FsckReport> {
     return ext4.fsck(this.device, request, options);
   }
 
-  /** The files. The caller closes the tree, before the rootfs. */
+  /** The files; writable when the rootfs is. The caller closes the tree, before the rootfs. Fails as the function `openTree` does. */
   openTree(options: CallOptions = {}): Promise<Ext4Tree> {
     return openTree(this.device, { writable: this.device.writable, ...options });
   }
 
+  /** Waits for running calls, and releases devices and temporary files. Rejects with CLEANUP_FAILED. Idempotent. */
   close(): Promise<void> {
     return this.cleaner.run();
   }
@@ -77,6 +80,7 @@ export async function openRootfs(
       await createOverlay(chain, { upperPath, blockSize: DISK_BLOCK_BYTES, signal }),
     );
     if (needsRecovery) await ext4.replayJournal(overlay, { signal });
+    if (!writable) await overlay.freeze({ signal });
     return new Rootfs(build, overlay, cleaner.move(`the disk of ${buildId}`));
   } catch (error) {
     return await cleaner.runAfter(error);
