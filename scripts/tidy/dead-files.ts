@@ -41,6 +41,8 @@ export function checkDeadFiles(files: readonly SourceFile[]): Finding[] {
     if (file.name.endsWith('.h')) {
       return isNamedElsewhere(file, `"${file.name}"`) ? undefined : 'no file includes it';
     }
+    // What a benchmark measured is data.
+    if (file.name.startsWith('benchmarks/results/')) return undefined;
     if (ENTRIES.test(file.name) || named.has(file.name)) return undefined;
     if (file.name.startsWith('scripts/') || file.name.startsWith('benchmarks/')) {
       return isNamedElsewhere(file, file.name) ? undefined : 'nothing runs or imports it';
