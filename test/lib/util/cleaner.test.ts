@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { RootloomError } from '../../../lib/errors.js';
-import { Cleaner } from '../../../lib/util/cleaner.js';
+import { Cleaner, withCleaner } from '../../../lib/util/cleaner.js';
 
 const hang = () => new Promise<void>(() => {});
 
@@ -114,4 +114,39 @@ test('Cleaner.runAfter rejects with the error of the operation, or with both', a
   const cleaner = new Cleaner('the build');
   cleaner.defer('a', () => Promise.reject(new Error('too')));
   await expect(cleaner.runAfter(reason)).rejects.toMatchObject({ code: 'CLEANUP_FAILED', cause: reason });
+});
+
+test('withCleaner releases what its body has collected, and passes on what came of it', async () => {
+  const released: string[] = [];
+  const collect = (cleaner: Cleaner) => {
+    cleaner.defer('one', () => void released.push('one'));
+    cleaner.defer('two', () => void released.push('two'));
+  };
+  const value = await withCleaner('the work', async (cleaner) => {
+    collect(cleaner);
+    return 'value';
+  });
+  expect(value).toBe('value');
+  const error = new Error('the body');
+  const failing = withCleaner('the work', async (cleaner) => {
+    collect(cleaner);
+    throw error;
+  });
+  await expect(failing).rejects.toBe(error);
+  expect(released).toEqual(['two', 'one', 'two', 'one']);
+});
+
+test('withCleaner reports what could not be released, and does not hide the error before it', async () => {
+  const broken = (cleaner: Cleaner) =>
+    cleaner.defer('it', () => {
+      throw new Error('stuck');
+    });
+  const succeeding = withCleaner('the work', async (cleaner) => broken(cleaner));
+  await expect(succeeding).rejects.toMatchObject({ code: 'CLEANUP_FAILED', cause: undefined });
+  const error = new Error('the body');
+  const failing = withCleaner('the work', async (cleaner) => {
+    broken(cleaner);
+    throw error;
+  });
+  await expect(failing).rejects.toMatchObject({ code: 'CLEANUP_FAILED', cause: error });
 });

@@ -10,4 +10,5 @@ for (let round = 0; ; round += 1) {
   await using store = await openStore(url);
   const { build } = await buildBase({ store, reference, disk: { size: 64 * 1024 * 1024 }, force: true });
   await resizeRootfs(store, build.id, { disk: { size: (round % 2 === 0 ? 96 : 48) * 1024 * 1024 } });
+  process.stdout.write(`round ${round}\n`);
 }
