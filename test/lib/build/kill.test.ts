@@ -38,6 +38,7 @@ test(`a build killed at any of ${MOMENTS} moments leaves only whole builds (ROOT
   const { reference } = await makeSmallImage(folder);
   const url = path.join(folder, 'store');
   const roundMs = await measureRound(url, reference);
+  const checked = new Set<string>();
   for (const moment of moments(MOMENTS, roundMs * 1.5)) {
     const child = startChild(builder, [url, reference]);
     await child.waitFor('ready');
@@ -46,11 +47,14 @@ test(`a build killed at any of ${MOMENTS} moments leaves only whole builds (ROOT
     await using store = await openStore(url);
     const { builds, temporary } = await stateOf(store);
     expect(temporary).toEqual([]);
-    expect(builds).toEqual(expect.arrayContaining(await store.listBuilds()));
-    expect(builds.length).toBeGreaterThan(1);
-    for (const id of builds) await (await openBuild(store, id)).verify({ deep: true });
-    const last = await openBuild(store, builds.at(-1) ?? '');
-    await using disk = await last.openDisk();
-    expect((await ext4.fsck(disk)).exitBits).toBe(0);
+    expect(await store.listBuilds()).toEqual(builds.sort());
+    for (const id of builds.filter((each) => !checked.has(each))) {
+      const build = await openBuild(store, id);
+      await build.verify({ deep: true });
+      await using disk = await build.openDisk();
+      expect((await ext4.fsck(disk)).exitBits).toBe(0);
+      checked.add(id);
+    }
   }
+  expect(checked.size).toBeGreaterThan(1);
 }, 240_000);

@@ -1,5 +1,4 @@
 /** Builds a base layer and then its disk with another size, over and over, until it is killed. */
-
 import { resizeRootfs } from '../../../../lib/build/resize-rootfs.js';
 import { openStore } from '../../../../lib/storage/open-store.js';
 import { buildBase } from '../../../helpers/base-build.js';
