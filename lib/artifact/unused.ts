@@ -6,15 +6,17 @@
  * other programs, and layers so young that the build they belong to may be under way.
  */
 import { isRootloomError } from '../errors.js';
+import type { CallOptions } from '../native/call.js';
 import type { Store } from '../storage/store.js';
-import { type Build, type BuildCallOptions, openBuild } from './build.js';
+import { type Build, openBuild } from './build.js';
 import { Dependencies } from './dependencies.js';
 import { storedBytesOf } from './inventory.js';
 import { forgetLayerOf, removeUnneeded } from './remove.js';
 
 const DEFAULT_AGE_MS = 3_600_000;
 
-export interface RemoveUnusedOptions extends BuildCallOptions {
+/** The logger gets each layer that was removed. */
+export interface RemoveUnusedOptions extends Pick<CallOptions, 'signal' | 'logger'> {
   /** Layers that were made less than that ago stay: the build that needs them may not be finished. Default one hour. */
   olderThanMs?: number | undefined;
 }
@@ -36,7 +38,7 @@ export interface RemovedLayers {
  */
 export async function removeUnusedLayers(
   store: Store,
-  { olderThanMs = DEFAULT_AGE_MS, signal }: RemoveUnusedOptions = {},
+  { olderThanMs = DEFAULT_AGE_MS, signal, logger }: RemoveUnusedOptions = {},
 ): Promise<RemovedLayers> {
   if (!(olderThanMs >= 0)) throw new RangeError(`The age of a layer is 0 ms or more, not ${olderThanMs}`);
   const dependencies = new Dependencies(store);
@@ -56,6 +58,7 @@ export async function removeUnusedLayers(
     if (freedBytes === undefined) continue;
     result.removed.push(layer.id);
     result.freedBytes += freedBytes;
+    logger?.info({ buildId: layer.id, freedBytes }, 'removed a layer that nothing needs');
   }
   return result;
 }

@@ -1,19 +1,18 @@
 /** Checks of a build that is stored. */
 import { isRootloomError, RootloomError } from '../errors.js';
+import type { CallOptions } from '../native/call.js';
 import type { Store } from '../storage/store.js';
 import { digestBytes, digestFile } from '../util/digest.js';
-import { type ProgressListener, ProgressMeter } from '../util/progress.js';
+import { ProgressMeter } from '../util/progress.js';
 import type { Build } from './build.js';
 import { type LocatedDiff, locateDiff } from './diffs.js';
 import type { ArtifactName, HeaderView, Source } from './header-view.js';
 import { type ArtifactRecord, type BuildMetadata, parseMetadata } from './metadata.js';
 
-export interface VerifyOptions {
+/** Progress is that of the step `verify`, in bytes of data; only when deep. The logger gets what was compared. */
+export interface VerifyOptions extends CallOptions {
   /** Reads all data too. */
   deep?: boolean | undefined;
-  signal?: AbortSignal | undefined;
-  /** Step `verify`, in bytes of data; only when deep. */
-  onProgress?: ProgressListener | undefined;
 }
 
 /** What was found of the data that a build needs; what has a digest and differs from it is CORRUPT. */
@@ -33,7 +32,7 @@ interface DataCheck extends LocatedDiff {
 /** See `Build.verify`. */
 export async function verifyBuild(
   build: Build,
-  { deep = false, signal, onProgress }: VerifyOptions,
+  { deep = false, signal, onProgress, logger }: VerifyOptions,
 ): Promise<VerifyReport> {
   const { disk, memory } = build.metadata.rootloom ?? {};
   const checks = await verifyArtifact(build, 'rootfs', disk, signal);
@@ -50,6 +49,7 @@ export async function verifyBuild(
   for (const check of checks) {
     const isCompared = await compareData(build, check, { signal, onBytes: (bytes) => meter.add(bytes) });
     report[isCompared ? 'comparedBytes' : 'uncomparedBytes'] += check.storedSize;
+    logger?.debug({ buildId: build.id, path: check.path, isCompared }, `read ${check.name}`);
   }
   return report;
 }

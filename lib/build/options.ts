@@ -1,5 +1,4 @@
 /** What a template is built from, and how. */
-import type { Logger } from 'pino';
 import type { CallOptions } from '../native/call.js';
 import { type DiskRequest, validateDiskRequest } from '../rootfs/disk-request.js';
 import type { ProvisioningOptions } from '../rootfs/provisioning/files.js';
@@ -29,6 +28,7 @@ export interface MachineOptions {
   bootTimeoutMs?: number | undefined;
 }
 
+/** The logger gets phases at `info`, and what the guest prints at `debug`. */
 export interface TemplateOptions extends CallOptions {
   /** Stays its owner's, and must stay open until the build has ended. */
   store: Store;
@@ -45,8 +45,6 @@ export interface TemplateOptions extends CallOptions {
   check?: CheckPolicy | undefined;
   /** Builds every layer anew, whatever the cache holds, and has the cache lead to the new ones. Default false. */
   force?: boolean | undefined;
-  /** Gets phases at `info`, and what the guest prints at `debug`. */
-  logger?: Logger | undefined;
 }
 
 export const DEFAULT_MEMORY_BYTES = 512 * 1024 * 1024;

@@ -37,13 +37,14 @@ export async function resizeRootfs(
   buildId: string,
   { disk: request, check = 'auto', ...options }: ResizeRootfsOptions,
 ): Promise<ResizeRootfsResult> {
-  const { signal } = options;
+  const { signal, logger } = options;
   validateDiskRequest(request);
   const source = await openBuild(store, buildId, { signal });
   return withCleaner('the resize', async (cleaner) => {
     const staging = cleaner.use('the staging folder', await store.createStaging({ signal }));
     await using disk = await WorkDisk.openOver(source, staging.path, signal);
     const soundness = await makeSound(disk.overlay, source, check, options);
+    logger?.debug({ buildId: source.id, ...soundness }, 'the disk is sound');
     const report = await resizeDisk(disk.overlay, request, { ...options, scratchFolder: staging.path });
     const id = randomUUID();
     const sealed = await disk.seal(id, options);
@@ -51,6 +52,11 @@ export async function resizeRootfs(
     const origin = { strategy: 'resize', sourceBuildId: source.id, parentBuildId: source.id } as const;
     const description = { phase: 'base', ...origin, clean } as const;
     await publishBuild(store, { buildId: id, disk: sealed, description }, { signal, digestData: true });
-    return { ...report, ...soundness, buildId: id, diffBytes: sealed.report.diffBytes };
+    const { diffBytes } = sealed.report;
+    logger?.info(
+      { buildId: id, sourceBuildId: source.id, diffBytes, ...report },
+      'published the resized disk',
+    );
+    return { ...report, ...soundness, buildId: id, diffBytes };
   });
 }

@@ -1,8 +1,8 @@
 /** Sandboxes: virtual machines that go on from a template's snapshot, each on an overlay of its own. */
 import path from 'node:path';
-import type { Logger } from 'pino';
 import { type Build, openBuild } from '../artifact/build.js';
 import { RootloomError } from '../errors.js';
+import type { CallOptions } from '../native/call.js';
 import { copyDeviceToFile } from '../native/device.js';
 import { createOverlay } from '../native/overlay.js';
 import { DISK_BLOCK_BYTES } from '../rootfs/disk-request.js';
@@ -14,12 +14,11 @@ import { type MachineDescription, machineDescription } from '../vm/machine.js';
 import { openQemuDriver } from '../vm/qemu.js';
 import { Guest } from './guest.js';
 
-export interface StartSandboxOptions {
-  /** Aborts the start; the sandbox that has started is its owner's to close. */
-  signal?: AbortSignal | undefined;
-  /** Gets at `debug` how the machine was started. */
-  logger?: Logger | undefined;
-}
+/**
+ * The signal aborts the start; the sandbox that has started is its owner's to close. Progress is that of the memory, which is
+ * brought into a file first. The logger gets how the machine was started.
+ */
+export type StartSandboxOptions = CallOptions;
 
 /**
  * A running sandbox. Its disk and memory are its own and are thrown away when it is closed; the template never changes, and must
@@ -67,7 +66,7 @@ export async function startSandbox(
   buildId: string,
   options: StartSandboxOptions = {},
 ): Promise<Sandbox> {
-  const { signal } = options;
+  const { signal, onProgress, logger } = options;
   const what = `the sandbox of ${buildId}`;
   const cleaner = new Cleaner(what);
   try {
@@ -78,7 +77,7 @@ export async function startSandbox(
     const memoryFile = path.join(staging.path, 'memory');
     {
       await using memory = await build.openMemory({ signal });
-      await copyDeviceToFile(memory, memoryFile, { signal });
+      await copyDeviceToFile(memory, memoryFile, { signal, onProgress });
     }
     const chain = cleaner.use('the disk', await build.openDisk({ signal }));
     const upperPath = path.join(staging.path, 'rootfs.upper');
@@ -91,6 +90,7 @@ export async function startSandbox(
     const agent = await guest.vm.agent({ signal });
     await agent.thaw({ signal });
     await agent.setTime(new Date(), { signal });
+    logger?.info({ buildId: build.id }, 'the sandbox goes on from its snapshot');
     return new Sandbox(build.id, guest.vm, agent, cleaner.move(what));
   } catch (error) {
     return await cleaner.runAfter(error);

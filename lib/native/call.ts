@@ -1,4 +1,5 @@
 /** Runs native calls: cancellation by signal, and raw failures translated into RootloomError. */
+import type { Logger } from 'pino';
 import { ERROR_CODES, type ErrorContext, RootloomError, type RootloomErrorCode } from '../errors.js';
 import type { NativeCall, ProgressListener } from './addon.js';
 
@@ -8,6 +9,8 @@ export interface CallOptions {
   signal?: AbortSignal | undefined;
   /** Called at most 20 times a second. */
   onProgress?: ProgressListener | undefined;
+  /** Gets what the call found and did: at `info` what its caller should know, at `debug` the rest. */
+  logger?: Logger | undefined;
 }
 
 interface RawFailure extends Error, ErrorContext {

@@ -1,8 +1,8 @@
 /** Exports: a device offered over the NBD protocol on a unix socket. */
 import path from 'node:path';
 import { addon, type DeviceHandle, type NativeCall, type NativeHandle } from './addon.js';
-import { callNative, runNative } from './call.js';
-import type { Device, SignalOptions } from './device.js';
+import { type CallOptions, callNative, runNative } from './call.js';
+import type { Device } from './device.js';
 import { OwnedHandle } from './handle.js';
 
 type ExportHandle = NativeHandle<'export'>;
@@ -37,7 +37,8 @@ export interface ExportStats {
   errorCount: number;
 }
 
-export interface ServeOptions extends SignalOptions {
+/** The logger gets the begin of the export, and at its end what it did. */
+export interface ServeOptions extends Pick<CallOptions, 'signal' | 'logger'> {
   /** Where to listen: a path of at most 100 bytes. The file is for its owner only (mode 0600). */
   socketPath: string;
   /** What clients may ask for; the empty name, which is the default, always works. */
@@ -62,13 +63,14 @@ export class Export implements AsyncDisposable {
   #flushes = true;
 
   /** For `serve` only. */
-  constructor(handle: ExportHandle, socketPath: string, exportName: string) {
+  constructor(handle: ExportHandle, socketPath: string, exportName: string, logger: CallOptions['logger']) {
     this.socketPath = socketPath;
     const socket = encodeURIComponent(socketPath).replaceAll('%2F', '/');
     this.uri = `nbd+unix:///${encodeURIComponent(exportName)}?socket=${socket}`;
     this.#owned = new OwnedHandle(handle, 'export', async (open) => {
       this.#finalStats = callNative(() => native.exportStats(open));
       this.#finalStats = await runNative(() => native.closeExport(open, this.#flushes));
+      logger?.debug({ socketPath, ...this.#finalStats }, 'the export has ended');
     });
   }
 
@@ -114,5 +116,6 @@ export async function serve(device: Device, options: ServeOptions): Promise<Expo
   const socketPath = path.resolve(options.socketPath);
   const raw = { socketPath, exportName, readOnly, maxConnections };
   const handle = await device.owned.run((open) => native.serve(open, raw), options);
-  return new Export(handle, socketPath, exportName);
+  options.logger?.debug({ socketPath, exportName, device: device.name }, 'serving a device');
+  return new Export(handle, socketPath, exportName, options.logger);
 }

@@ -11,11 +11,10 @@ import type { Store } from '../storage/store.js';
 import { Cleaner } from '../util/cleaner.js';
 import { DISK_BLOCK_BYTES } from './disk-request.js';
 
-export interface OpenRootfsOptions {
+/** The signal aborts the opening. */
+export interface OpenRootfsOptions extends CallOptions {
   /** Default false. Opens an overlay that takes writes and is thrown away at the end; the build never changes. */
   writable?: boolean | undefined;
-  /** Aborts the opening. */
-  signal?: AbortSignal | undefined;
 }
 
 /**
@@ -65,7 +64,7 @@ export class Rootfs implements AsyncDisposable {
 export async function openRootfs(
   store: Store,
   buildId: string,
-  { writable = false, signal }: OpenRootfsOptions = {},
+  { writable = false, signal, onProgress, logger }: OpenRootfsOptions = {},
 ): Promise<Rootfs> {
   const cleaner = new Cleaner(`the disk of ${buildId}`);
   try {
@@ -79,7 +78,10 @@ export async function openRootfs(
       'the overlay',
       await createOverlay(chain, { upperPath, blockSize: DISK_BLOCK_BYTES, signal }),
     );
-    if (needsRecovery) await ext4.replayJournal(overlay, { signal });
+    if (needsRecovery) {
+      logger?.info({ buildId: build.id }, 'the journal was not replayed: replaying it on an overlay');
+      await ext4.replayJournal(overlay, { signal, onProgress });
+    }
     if (!writable) await overlay.freeze({ signal });
     return new Rootfs(build, overlay, cleaner.move(`the disk of ${buildId}`));
   } catch (error) {

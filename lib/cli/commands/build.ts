@@ -23,8 +23,13 @@ import {
 import { phaseText, showBuild } from '../build-report.js';
 import { type CommandContext, type GlobalOptions, withGlobalOptions, withStore } from '../context.js';
 import { printResult } from '../output.js';
+import {
+  addProvisioningOptions,
+  type ProvisioningArguments,
+  provisioningOf,
+} from '../provisioning-options.js';
 
-interface BuildOptions extends GlobalOptions {
+interface BuildOptions extends GlobalOptions, ProvisioningArguments {
   fromOci?: string;
   fromTemplate?: string;
   platform?: string;
@@ -36,8 +41,6 @@ interface BuildOptions extends GlobalOptions {
   /** In milliseconds, as the next one. */
   provisionTimeout?: number;
   bootTimeout?: number;
-  package?: string[];
-  hostname?: string;
   check: CheckPolicy;
   force?: boolean;
   events?: boolean;
@@ -63,9 +66,9 @@ function diskOf({ diskSize, diskFree, fromOci }: BuildOptions): DiskRequest | un
   throw new UsageError('Cannot build from an image: one of --disk-size and --disk-free is needed');
 }
 
-function templateOptionsOf(options: BuildOptions): Omit<TemplateOptions, 'store' | 'signal'> {
+async function templateOptionsOf(options: BuildOptions): Promise<Omit<TemplateOptions, 'store' | 'signal'>> {
   const { memory, cpus, kernel, provisionTimeout, bootTimeout, check, force } = options;
-  const provisioning = { packages: options.package, hostname: options.hostname };
+  const provisioning = await provisioningOf(options);
   const templateOptions = {
     from: sourceOf(options),
     disk: diskOf(options),
@@ -85,7 +88,7 @@ function templateOptionsOf(options: BuildOptions): Omit<TemplateOptions, 'store'
 }
 
 async function runBuild(options: BuildOptions, context: CommandContext): Promise<void> {
-  const templateOptions = templateOptionsOf(options);
+  const templateOptions = await templateOptionsOf(options);
   const result = await withStore(options, context, async (store) => {
     const build = buildTemplate({ ...templateOptions, store, signal: context.signal });
     await showBuild(build, options);
@@ -150,9 +153,7 @@ function addGuestOptions(command: Command): void {
       new Option('--boot-timeout <seconds>', 'for the guest to boot, and to settle (default: 300)').argParser(
         parseTimeout,
       ),
-    )
-    .option('--package <name...>', 'more packages of the distribution')
-    .option('--hostname <name>', "the guest's name (default: rootloom)");
+    );
 }
 
 export function addBuildCommand(program: Command, context: CommandContext): void {
@@ -160,6 +161,7 @@ export function addBuildCommand(program: Command, context: CommandContext): void
   addSourceOptions(command);
   addDiskOptions(command);
   addGuestOptions(command);
+  addProvisioningOptions(command);
   command
     .option('--force', 'build every layer anew, whatever is cached')
     .option('--events', 'print each event of the build as a line of JSON on standard error');

@@ -12,7 +12,7 @@ import { withSystemErrors } from '../../util/system-error.js';
 import { readAssets } from './assets.js';
 import { PAYLOAD_FOLDER } from './config.js';
 import { generateFiles } from './generated.js';
-import { type ExtraFile, type ProvisioningOptions, resolveOptions } from './options.js';
+import { type ExtraFile, type ProvisioningOptions, parseExtraPath, resolveOptions } from './options.js';
 
 export type { ExtraFile, GuestNetwork, InjectedAgent, ProvisioningOptions } from './options.js';
 
@@ -36,26 +36,9 @@ export type ProvisioningFile = FileBase &
 /** Time stamp of every provisioning file, in seconds of the epoch: the set has no time of its own. */
 export const PROVISIONING_TIME = 0;
 
-function parseImagePath(text: string): string {
-  const path = text.replace(/^\/+/, '');
-  const parts = path.split('/');
-  if (path.includes('\0') || parts.some((part) => part === '' || part === '.' || part === '..')) {
-    throw new RangeError(`Cannot use the extra file ${text}: a plain path from the image's root was wanted`);
-  }
-  if (`${path}/`.startsWith(`${PAYLOAD_FOLDER}/`)) {
-    throw new RangeError(
-      `Cannot use the extra file ${text}: the folder is deleted after provisioning, another was wanted`,
-    );
-  }
-  return path;
-}
-
 async function readExtraFile(extra: ExtraFile): Promise<ProvisioningFile> {
   const { mode = 0o644, uid = 0, gid = 0 } = extra;
-  if (!Number.isInteger(mode) || mode < 0 || mode > 0o7777) {
-    throw new RangeError(`Cannot use the extra file ${extra.path}: mode ${mode} is not permission bits`);
-  }
-  const base = { path: parseImagePath(extra.path), uid, gid, purpose: 'extra file' };
+  const base = { path: parseExtraPath(extra.path), uid, gid, purpose: 'extra file' };
   if ('linkTarget' in extra) return { ...base, mode: 0o777, linkTarget: extra.linkTarget };
   if ('content' in extra) return { ...base, mode, content: Buffer.from(extra.content) };
   const content = await withSystemErrors('read the extra file', extra.source, () => readFile(extra.source));
@@ -103,9 +86,6 @@ export async function provisioningFiles(options: ProvisioningOptions = {}): Prom
         purpose: 'starts the injected agent, whatever its unit says',
       },
     );
-  }
-  if (new Set(extras.map(({ path }) => path)).size < extras.length) {
-    throw new RangeError('Cannot use the extra files: two have the same path');
   }
   const byPath = new Map([...files, ...extras].map((file) => [file.path, file]));
   return [...byPath.values()].sort((a, b) => (a.path < b.path ? -1 : 1));

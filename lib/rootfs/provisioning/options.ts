@@ -1,5 +1,6 @@
 /** What a caller may choose about provisioning, and the checks of it. */
 import { isIP, isIPv4 } from 'node:net';
+import { PAYLOAD_FOLDER } from './config.js';
 
 /** An agent that is injected instead of the distribution's qemu-guest-agent. */
 export interface InjectedAgent {
@@ -87,6 +88,26 @@ function isAddressWithPrefix(text: string): boolean {
   return address !== undefined && isIPv4(address) && Number(prefix) <= 32;
 }
 
+/** The path of an extra file as the set has it, without a leading slash. Throws RangeError for one that cannot be. */
+export function parseExtraPath(text: string): string {
+  const path = text.replace(/^\/+/, '');
+  const parts = path.split('/');
+  const isPlain = !path.includes('\0') && parts.every((part) => part !== '' && part !== '.' && part !== '..');
+  check(isPlain, 'files', text, "a plain path from the image's root");
+  const isPayload = `${path}/`.startsWith(`${PAYLOAD_FOLDER}/`);
+  check(!isPayload, 'files', text, 'a folder that is not deleted after provisioning');
+  return path;
+}
+
+function checkExtraFiles(files: readonly ExtraFile[]): void {
+  const paths = new Set<string>();
+  for (const { path, mode = 0 } of files) {
+    check(!paths.has(parseExtraPath(path)), 'files', path, 'a path that no other extra file has');
+    paths.add(parseExtraPath(path));
+    check(Number.isInteger(mode) && mode >= 0 && mode <= 0o7777, `files: ${path}`, mode, 'permission bits');
+  }
+}
+
 /**
  * Fills in the defaults.
  *
@@ -110,6 +131,7 @@ export function resolveOptions(options: ProvisioningOptions): ResolvedOptions {
   for (const server of nameservers) check(isIP(server) !== 0, 'network.nameservers', server, 'an IP address');
   for (const name of packages)
     check(/^[A-Za-z0-9][A-Za-z0-9+._-]*$/.test(name), 'packages', name, 'a package name');
+  checkExtraFiles(files);
   check(rootLogin === 'locked' || rootLogin === 'empty', 'rootLogin', rootLogin, '"locked" or "empty"');
   if (agent !== undefined) {
     check(/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(agent.name), 'agent.name', agent.name, 'the name of a service');
