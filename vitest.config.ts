@@ -1,8 +1,9 @@
-import { defineConfig } from 'vitest/config';
+import { configDefaults, defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    exclude: [...configDefaults.exclude, 'test/kernel/**'], // They have a configuration and a stage of their own.
     pool: 'forks', // Each file in a process of its own: native threads and exit paths are part of what is tested.
     testTimeout: 60_000,
     hookTimeout: 120_000,

@@ -4,6 +4,7 @@
  *   tsx scripts/check.ts [STAGE …]     all stages, or those whose key is named
  */
 import { fuzzStage } from './check/fuzz-stage.js';
+import { kernelStage } from './check/kernel-stage.js';
 import { nativeStage } from './check/native-stage.js';
 import { checkStage, type Outcome, type Stage, sumOutcomes } from './check/stage.js';
 import { vitestStage } from './check/vitest-stage.js';
@@ -27,6 +28,7 @@ const STAGES: Record<string, Stage> = {
   }),
   fuzz: fuzzStage(FUZZ_SECONDS),
   lib: vitestStage(),
+  kernel: kernelStage(),
 };
 
 const wanted = process.argv.slice(2);

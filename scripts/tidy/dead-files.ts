@@ -3,7 +3,8 @@ import path from 'node:path';
 import { type Finding, filesInCMake, isScript, resolveImport, type SourceFile } from './source-files.js';
 
 /** Files that tools find by themselves: the public API, the configuration of vitest, and what vitest runs. */
-const ENTRIES = /^(lib\/index\.ts|lib\/cli\/main\.ts|vitest\.config\.ts|test\/.*\.test\.ts)$/;
+const ENTRIES =
+  /^(lib\/index\.ts|lib\/cli\/main\.ts|(?:test\/kernel\/)?vitest\.config\.ts|test\/.*\.test\.ts)$/;
 
 /** A file's path between quotes: an import, a child process that a test starts, a worker. */
 const QUOTED_PATH = /['"`]([^'"`\s]+\.(?:js|ts|mjs))['"`]/g;

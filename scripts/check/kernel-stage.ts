@@ -1,0 +1,71 @@
+/**
+ * The tests of test/kernel, each file in a User-Mode Linux of its own, as many at once as there are cores. With
+ * ROOTLOOM_KERNEL=host they run one after the other on this very kernel, which must have its nbd driver loaded.
+ */
+import { access } from 'node:fs/promises';
+import { type FileResult, listCases, runFileHere, runFileInUml } from '../../test/kernel/harness/suite.js';
+import { CORES, FAILED, type Outcome, type Stage, sumOutcomes } from './stage.js';
+
+type RunFile = typeof runFileHere;
+
+interface Way {
+  run: RunFile;
+  /** Files at once. */
+  lanes: number;
+}
+
+/** Resolves with how to run a file, or with why none can be run. */
+async function chooseWay(): Promise<Way | string> {
+  const choice = process.env.ROOTLOOM_KERNEL ?? 'uml';
+  const isThere = (file: string) =>
+    access(file).then(
+      () => true,
+      () => false,
+    );
+  if (choice === 'host') {
+    if (!(await isThere('/sys/module/nbd'))) {
+      return 'Cannot test on this kernel: its nbd driver is not loaded, run modprobe nbd nbds_max=16';
+    }
+    return process.getuid?.() === 0
+      ? { run: runFileHere, lanes: 1 }
+      : 'Cannot test on this kernel: only root can use its devices';
+  }
+  if (choice !== 'uml') return `Cannot test with ROOTLOOM_KERNEL=${choice}: it is uml (the default) or host`;
+  if (!(await isThere('/usr/bin/linux.uml'))) {
+    return 'Cannot boot User-Mode Linux: it is not installed, run scripts/setup';
+  }
+  return { run: runFileInUml, lanes: CORES };
+}
+
+function show(result: FileResult, seconds: number, always: boolean): void {
+  const { file, passed, failed, problems, output } = result;
+  if (always || problems.length > 0) console.log(output);
+  for (const problem of problems) console.log(problem);
+  console.log(`${file}: ${passed} passed, ${failed} failed, ${seconds.toFixed(0)} s`);
+}
+
+/** @param filters Parts of the names of the files to run; default all. */
+export function kernelStage(filters: readonly string[] = []): Stage {
+  return {
+    name: 'tests in a kernel with an nbd driver',
+    async run() {
+      const way = await chooseWay();
+      if (typeof way === 'string') {
+        console.error(way);
+        return FAILED;
+      }
+      const waiting = [...(await listCases(filters))];
+      const outcomes: Outcome[] = [];
+      const lanes = Array.from({ length: way.lanes }, async () => {
+        for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+          const started = Date.now();
+          const result = await way.run(...next);
+          show(result, (Date.now() - started) / 1000, filters.length > 0);
+          outcomes.push(result);
+        }
+      });
+      await Promise.all(lanes);
+      return outcomes.length === 0 ? FAILED : sumOutcomes(outcomes);
+    },
+  };
+}
