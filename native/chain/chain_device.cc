@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "native/block/extent_list.h"
+#include "native/chain/gathered_read.h"
 
 namespace rootloom {
 
@@ -60,21 +61,37 @@ Result<std::shared_ptr<ChainDevice>> ChainDevice::Open(const Header& header, con
 }
 
 Status ChainDevice::DoRead(uint64_t offset_bytes, std::span<std::byte> buffer) {
-  for (size_t index = index_.Find(offset_bytes / kPageBytes); !buffer.empty(); ++index) {
-    const Mapping mapping = index_.At(index);
-    const uint64_t skip_bytes = offset_bytes - uint64_t{mapping.offset_pages} * kPageBytes;
-    const size_t count = std::min<uint64_t>(buffer.size(), uint64_t{mapping.length_pages} * kPageBytes - skip_bytes);
-    const auto part = buffer.first(count);
-    if (mapping.source == kZeroSource) {
+  const size_t index = index_.Find(offset_bytes / kPageBytes);
+  const Stored first = StoredAt(index, offset_bytes, buffer.size());
+  if (first.length_bytes < buffer.size()) return ReadMany(index, offset_bytes, buffer);
+  if (first.diff != nullptr) return first.diff->Read(first.offset_bytes, buffer);
+  std::memset(buffer.data(), 0, buffer.size());
+  return Status::Ok();
+}
+
+Status ChainDevice::ReadMany(size_t index, uint64_t offset_bytes, std::span<std::byte> buffer) {
+  GatheredRead read;
+  for (; !buffer.empty(); ++index) {
+    const Stored stored = StoredAt(index, offset_bytes, buffer.size());
+    const auto part = buffer.first(stored.length_bytes);
+    if (stored.diff == nullptr) {
       std::memset(part.data(), 0, part.size());
     } else {
-      const uint64_t stored_bytes = uint64_t{mapping.storage_pages} * kPageBytes + skip_bytes;
-      ROOTLOOM_RETURN_IF_ERROR(diffs_[mapping.source]->Read(stored_bytes, part));
+      ROOTLOOM_RETURN_IF_ERROR(read.Add(*stored.diff, stored.offset_bytes, part));
     }
-    buffer = buffer.subspan(count);
-    offset_bytes += count;
+    buffer = buffer.subspan(part.size());
+    offset_bytes += part.size();
   }
-  return Status::Ok();
+  return read.Finish();
+}
+
+ChainDevice::Stored ChainDevice::StoredAt(size_t index, uint64_t offset_bytes, uint64_t length_bytes) const {
+  const Mapping mapping = index_.At(index);
+  const uint64_t skip_bytes = offset_bytes - uint64_t{mapping.offset_pages} * kPageBytes;
+  const uint64_t rest_bytes = uint64_t{mapping.length_pages} * kPageBytes - skip_bytes;
+  return {.diff = mapping.source == kZeroSource ? nullptr : diffs_[mapping.source].get(),
+          .offset_bytes = uint64_t{mapping.storage_pages} * kPageBytes + skip_bytes,
+          .length_bytes = std::min(length_bytes, rest_bytes)};
 }
 
 Status ChainDevice::DoWrite(uint64_t, std::span<const std::byte>, Durability) { return RefuseChange(); }

@@ -15,8 +15,8 @@
 
 namespace rootloom {
 
-// Reads are split by mapping: neighbouring pages that are stored together are read together, and zeros are not read
-// at all. Each diff is opened on first use and stays open until the device is destroyed.
+// Reads are split by mapping and gathered by diff (see gathered_read.h); zeros are not read at all. Each diff is opened
+// on first use and stays open until the device is destroyed.
 class ChainDevice final : public Device {
  public:
   // The path of a build's data, or nullopt when it is not known.
@@ -44,7 +44,18 @@ class ChainDevice final : public Device {
   Result<std::vector<Extent>> DoExtents(Range range, size_t max_count) override;
 
  private:
+  // Where a part of a read is stored, as far as one mapping holds it; a null diff stands for zeros.
+  struct Stored {
+    Diff* diff;
+    uint64_t offset_bytes;
+    uint64_t length_bytes;
+  };
+
   explicit ChainDevice(const Header& header);
+
+  // REQUIRES: the mapping at index holds the byte at offset_bytes
+  Stored StoredAt(size_t index, uint64_t offset_bytes, uint64_t length_bytes) const;
+  Status ReadMany(size_t index, uint64_t offset_bytes, std::span<std::byte> buffer);
 
   const Uuid build_;
   const uint64_t size_bytes_;

@@ -32,8 +32,17 @@ Status UnpackZstd(std::span<const std::byte> packed, std::span<std::byte> target
 }  // namespace
 
 Status Diff::Read(uint64_t offset_bytes, std::span<std::byte> buffer) {
-  if (source_.data.table.compression == Compression::kNone) return ReadStored(offset_bytes, buffer);
-  return ReadFrames(offset_bytes, buffer);
+  iovec whole{buffer.data(), buffer.size()};
+  return Read(offset_bytes, {&whole, 1});
+}
+
+Status Diff::Read(uint64_t offset_bytes, std::span<iovec> buffers) {
+  if (!compressed()) return ReadStored(offset_bytes, buffers);
+  for (const iovec& buffer : buffers) {
+    ROOTLOOM_RETURN_IF_ERROR(ReadFrames(offset_bytes, {static_cast<std::byte*>(buffer.iov_base), buffer.iov_len}));
+    offset_bytes += buffer.iov_len;
+  }
+  return Status::Ok();
 }
 
 Result<int> Diff::Open() {
@@ -54,14 +63,16 @@ Result<int> Diff::Open() {
   return fd_.get();
 }
 
-Status Diff::ReadStored(uint64_t offset_bytes, std::span<std::byte> buffer) {
+Status Diff::ReadStored(uint64_t offset_bytes, std::span<iovec> buffers) {
   ROOTLOOM_ASSIGN_OR_RETURN(const int fd, Open());
-  if (offset_bytes > file_size_bytes_ || buffer.size() > file_size_bytes_ - offset_bytes) {
+  uint64_t end_bytes = offset_bytes;
+  for (const iovec& buffer : buffers) end_bytes += buffer.iov_len;
+  if (end_bytes > file_size_bytes_) {
     return Corrupt("the data of build " + source_.data.build.ToText() + " ends there, byte " +
-                       std::to_string(offset_bytes + buffer.size()) + " was expected",
+                       std::to_string(end_bytes) + " was expected",
                    file_size_bytes_);
   }
-  return PreadAll(fd, buffer, offset_bytes, source_.path);
+  return PreadvAll(fd, buffers, offset_bytes, source_.path);
 }
 
 Status Diff::ReadFrames(uint64_t offset_bytes, std::span<std::byte> buffer) {
@@ -93,7 +104,8 @@ Status Diff::ReadFrames(uint64_t offset_bytes, std::span<std::byte> buffer) {
 
 Status Diff::UnpackFrame(const Frame& frame, std::span<std::byte> target) {
   std::vector<std::byte> packed(frame.stored_size_bytes);
-  ROOTLOOM_RETURN_IF_ERROR(ReadStored(frame.stored_start_bytes, packed));
+  iovec whole{packed.data(), packed.size()};
+  ROOTLOOM_RETURN_IF_ERROR(ReadStored(frame.stored_start_bytes, {&whole, 1}));
   const Status status = source_.data.table.compression == Compression::kZstd ? UnpackZstd(packed, target)
                                                                              : UnpackLz4Frame(packed, target);
   if (status.ok()) return status;

@@ -1,19 +1,18 @@
 #include "native/chain/extent_index.h"
 
-#include <algorithm>
-
 namespace rootloom {
 
-ExtentIndex::ExtentIndex(std::span<const Mapping> mappings) {
-  offset_pages_.reserve(mappings.size());
+ExtentIndex::ExtentIndex(std::span<const Mapping> mappings, PageTree::Search search) {
+  offset_pages_.Reserve(mappings.size());
   storage_pages_.reserve(mappings.size());
   sources_.reserve(mappings.size());
   for (const Mapping& mapping : mappings) {
-    offset_pages_.push_back(mapping.offset_pages);
+    offset_pages_.Add(mapping.offset_pages);
     storage_pages_.push_back(mapping.storage_pages);
     sources_.push_back(mapping.source);
     page_count_ = mapping.end_pages();
   }
+  offset_pages_.Finish(search);
 }
 
 Mapping ExtentIndex::At(size_t index) const {
@@ -24,9 +23,9 @@ Mapping ExtentIndex::At(size_t index) const {
                  .source = sources_[index]};
 }
 
-size_t ExtentIndex::Find(uint64_t page) const {
-  const auto after = std::upper_bound(offset_pages_.begin(), offset_pages_.end(), page);
-  return static_cast<size_t>(after - offset_pages_.begin()) - 1;
+size_t ExtentIndex::memory_bytes() const {
+  return offset_pages_.memory_bytes() + storage_pages_.capacity() * sizeof(uint32_t) +
+         sources_.capacity() * sizeof(uint16_t);
 }
 
 }  // namespace rootloom

@@ -25,6 +25,23 @@ bool CannotStoreRanges(int error_number) {
   return error_number == ENOSYS || error_number == EINVAL || error_number == EOPNOTSUPP || error_number == ESPIPE;
 }
 
+// Takes the first count bytes away, and the empty buffers that then come first.
+void DropDone(std::span<iovec>& buffers, size_t count) {
+  while (!buffers.empty() && count >= buffers.front().iov_len) {
+    count -= buffers.front().iov_len;
+    buffers = buffers.subspan(1);
+  }
+  if (count == 0) return;
+  buffers.front().iov_base = static_cast<std::byte*>(buffers.front().iov_base) + count;
+  buffers.front().iov_len -= count;
+}
+
+size_t TotalBytes(std::span<const iovec> buffers) {
+  size_t total = 0;
+  for (const iovec& buffer : buffers) total += buffer.iov_len;
+  return total;
+}
+
 }  // namespace
 
 Result<UniqueFd> OpenFile(const std::string& path, int flags, mode_t mode) {
@@ -36,28 +53,48 @@ Result<UniqueFd> OpenFile(const std::string& path, int flags, mode_t mode) {
 }
 
 Status PreadAll(int fd, std::span<std::byte> buffer, uint64_t offset_bytes, const std::string& path) {
-  while (!buffer.empty()) {
-    ssize_t count = ::pread(fd, buffer.data(), buffer.size(), static_cast<off_t>(offset_bytes));
+  iovec whole{buffer.data(), buffer.size()};
+  return PreadvAll(fd, {&whole, 1}, offset_bytes, path);
+}
+
+Status PreadvAll(int fd, std::span<iovec> buffers, uint64_t offset_bytes, const std::string& path) {
+  const auto read = [&] {
+    return buffers.size() == 1
+               ? ::pread(fd, buffers[0].iov_base, buffers[0].iov_len, static_cast<off_t>(offset_bytes))
+               : ::preadv(fd, buffers.data(), static_cast<int>(buffers.size()), static_cast<off_t>(offset_bytes));
+  };
+  for (DropDone(buffers, 0); !buffers.empty();) {
+    const ssize_t count = read();
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return Status::Errno("read", path, errno, offset_bytes);
     if (count == 0) {
       Status status = Status::Errno("read", path, EIO, offset_bytes);
       status.failure().detail =
-          "the file ends " + std::to_string(buffer.size()) + " bytes before the end of the wanted range";
+          "the file ends " + std::to_string(TotalBytes(buffers)) + " bytes before the end of the wanted range";
       return status;
     }
-    buffer = buffer.subspan(static_cast<size_t>(count));
+    DropDone(buffers, static_cast<size_t>(count));
     offset_bytes += static_cast<uint64_t>(count);
   }
   return Status::Ok();
 }
 
 Status PwriteAll(int fd, std::span<const std::byte> data, uint64_t offset_bytes, const std::string& path) {
-  while (!data.empty()) {
-    ssize_t count = ::pwrite(fd, data.data(), data.size(), static_cast<off_t>(offset_bytes));
+  iovec whole{const_cast<std::byte*>(data.data()), data.size()};
+  return PwritevAll(fd, {&whole, 1}, offset_bytes, path);
+}
+
+Status PwritevAll(int fd, std::span<iovec> buffers, uint64_t offset_bytes, const std::string& path) {
+  const auto write = [&] {
+    return buffers.size() == 1
+               ? ::pwrite(fd, buffers[0].iov_base, buffers[0].iov_len, static_cast<off_t>(offset_bytes))
+               : ::pwritev(fd, buffers.data(), static_cast<int>(buffers.size()), static_cast<off_t>(offset_bytes));
+  };
+  for (DropDone(buffers, 0); !buffers.empty();) {
+    const ssize_t count = write();
     if (count < 0 && errno == EINTR) continue;
     if (count <= 0) return Status::Errno("write", path, count < 0 ? errno : ENOSPC, offset_bytes);
-    data = data.subspan(static_cast<size_t>(count));
+    DropDone(buffers, static_cast<size_t>(count));
     offset_bytes += static_cast<uint64_t>(count);
   }
   return Status::Ok();

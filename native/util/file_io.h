@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -20,8 +21,14 @@ Result<UniqueFd> OpenFile(const std::string& path, int flags, mode_t mode = 0600
 // path is only for the error.
 Status PreadAll(int fd, std::span<std::byte> buffer, uint64_t offset_bytes, const std::string& path);
 
+// The same into several buffers, one after the other. Changes the elements of buffers.
+Status PreadvAll(int fd, std::span<iovec> buffers, uint64_t offset_bytes, const std::string& path);
+
 // Writes all of data at offset_bytes.
 Status PwriteAll(int fd, std::span<const std::byte> data, uint64_t offset_bytes, const std::string& path);
+
+// The same from several buffers, one after the other. Changes the elements of buffers.
+Status PwritevAll(int fd, std::span<iovec> buffers, uint64_t offset_bytes, const std::string& path);
 
 struct CopyRangeArgs {
   int source_fd;

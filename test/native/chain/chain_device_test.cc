@@ -23,6 +23,55 @@ struct Chain {
 
 const Uuid kBuildC = *Uuid::Parse("cccccccc-0000-4000-8000-000000000001");
 
+// Gives each build random data, and takes down what the device then holds.
+void Fill(Chain& chain, uint64_t diff_pages, Compression compression) {
+  Header& header = chain.header;
+  Random random(40);
+  std::vector<Bytes> diffs;
+  for (const Uuid& build : header.sources) {
+    diffs.push_back(random.Bytes(diff_pages * kPageBytes));
+    Bytes stored = diffs.back();
+    if (compression != Compression::kNone) {
+      CompressedDiff compressed = CompressDiff(stored, compression, 5 * kPageBytes);
+      stored = std::move(compressed.stored);
+      header.builds.push_back(
+          {.build = build, .size_bytes = diff_pages * kPageBytes, .table = std::move(compressed.table)});
+    } else if (header.layout() >= 4) {
+      header.builds.push_back({.build = build, .size_bytes = diff_pages * kPageBytes});
+    }
+    WriteWhole(chain.DiffPath(build), stored);
+  }
+  for (const Mapping& mapping : header.mappings) {
+    const size_t size = mapping.length_pages * size_t{kPageBytes};
+    const Bytes zeros(size);
+    const auto from = mapping.source == kZeroSource
+                          ? zeros.begin()
+                          : diffs[mapping.source].cbegin() + mapping.storage_pages * ptrdiff_t{kPageBytes};
+    chain.content.insert(chain.content.end(), from, from + static_cast<ptrdiff_t>(size));
+  }
+  chain.content.resize(header.size_bytes);
+  // As it is after a trip through its file.
+  header = DecodeHeader(EncodeHeader(header).value()).value();
+}
+
+// Builds that take turns page by page, with gaps in what is read of each: what reads gather, in rows of more parts than
+// fit into one, and of more builds than are gathered at once.
+std::vector<Mapping> InterleavedMappings(uint64_t page_count, uint16_t source_count) {
+  Random random(41);
+  std::vector<Mapping> mappings;
+  std::vector<uint32_t> stored(source_count);
+  for (uint32_t page = 0; page < page_count; ++page) {
+    const auto source = static_cast<uint16_t>(random.Below(source_count));
+    if (random.OneIn(20)) {
+      mappings.push_back({page, 1, 0, kZeroSource});
+      continue;
+    }
+    stored[source] += static_cast<uint32_t>(random.OneIn(5) ? random.Below(8) : 0);
+    mappings.push_back({page, 1, stored[source]++, source});
+  }
+  return mappings;
+}
+
 std::shared_ptr<Chain> MakeChain(uint64_t version, Compression compression, uint64_t cut_bytes = 0) {
   auto chain = std::make_shared<Chain>();
   Header& header = chain->header;
@@ -40,31 +89,20 @@ std::shared_ptr<Chain> MakeChain(uint64_t version, Compression compression, uint
                                {20, 4, 0, 2},
                                {24, 6, 0, kZeroSource},
                                {30, 10, 4, 2}}};
-  Random random(40);
-  std::vector<Bytes> diffs;
-  for (const Uuid& build : header.sources) {
-    diffs.push_back(random.Bytes(18 * kPageBytes));
-    Bytes stored = diffs.back();
-    if (compression != Compression::kNone) {
-      CompressedDiff compressed = CompressDiff(stored, compression, 5 * kPageBytes);
-      stored = std::move(compressed.stored);
-      header.builds.push_back({.build = build, .size_bytes = 18 * kPageBytes, .table = std::move(compressed.table)});
-    } else if (version >= 4) {
-      header.builds.push_back({.build = build, .size_bytes = 18 * kPageBytes});
-    }
-    WriteWhole(chain->DiffPath(build), stored);
+  Fill(*chain, 18, compression);
+  return chain;
+}
+
+std::shared_ptr<Chain> MakeInterleaved(uint64_t version, Compression compression, uint16_t source_count) {
+  constexpr uint64_t kPages = 900;
+  auto chain = std::make_shared<Chain>();
+  chain->header =
+      Header{.version = version, .size_bytes = kPages * kPageBytes, .build = kBuildC, .base_build = kBuildA};
+  for (uint16_t source = 0; source < source_count; ++source) {
+    chain->header.sources.push_back(source == 0 ? kBuildC : NumberedBuild(source));
   }
-  for (const Mapping& mapping : header.mappings) {
-    const size_t size = mapping.length_pages * size_t{kPageBytes};
-    const Bytes zeros(size);
-    const auto from = mapping.source == kZeroSource
-                          ? zeros.begin()
-                          : diffs[mapping.source].cbegin() + mapping.storage_pages * ptrdiff_t{kPageBytes};
-    chain->content.insert(chain->content.end(), from, from + static_cast<ptrdiff_t>(size));
-  }
-  chain->content.resize(header.size_bytes);
-  // As it is after a trip through its file.
-  header = DecodeHeader(EncodeHeader(header).value()).value();
+  chain->header.mappings = InterleavedMappings(kPages, source_count);
+  Fill(*chain, 4 * kPages, compression);
   return chain;
 }
 
@@ -74,6 +112,20 @@ ConformanceCase Case(const std::string& name, uint64_t version, Compression comp
             return ConformanceDevice{chain->Open(), chain->content, chain};
           }};
 }
+
+ConformanceCase Interleaved(const std::string& name, uint64_t version, Compression compression, uint16_t builds) {
+  return {name, [=] {
+            const auto chain = MakeInterleaved(version, compression, builds);
+            return ConformanceDevice{chain->Open(), chain->content, chain};
+          }};
+}
+
+INSTANTIATE_TEST_SUITE_P(Interleaved, DeviceConformance,
+                         ::testing::Values(Interleaved("TwoBuilds", 3, Compression::kNone, 2),
+                                           Interleaved("FourBuilds", 5, Compression::kNone, 4),
+                                           Interleaved("NineBuilds", 4, Compression::kNone, 9),
+                                           Interleaved("ThreeCompressedBuilds", 5, Compression::kZstd, 3)),
+                         CaseName);
 
 INSTANTIATE_TEST_SUITE_P(Chain, DeviceConformance,
                          ::testing::Values(Case("V3", 3, Compression::kNone), Case("V4Plain", 4, Compression::kNone),

@@ -18,6 +18,7 @@
 #include "native/chain/header.h"
 #include "native/chain/lz4_frame.h"
 #include "native/util/call_context.h"
+#include "native/util/endian.h"
 #include "test/native/util/random.h"
 #include "test/native/util/status_matchers.h"
 #include "test/native/util/temp_folder.h"
@@ -28,6 +29,12 @@ using Bytes = std::vector<std::byte>;
 
 inline const Uuid kBuildA = *Uuid::Parse("11111111-2222-3333-4444-555555555555");
 inline const Uuid kBuildB = *Uuid::Parse("aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee");
+
+inline Uuid NumberedBuild(uint32_t number) {
+  Uuid build = kBuildA;
+  StoreBig(build.bytes.data() + 12, number);
+  return build;
+}
 
 // Hex digits; anything else is only there for the eye.
 inline Bytes FromHex(std::string_view text) {

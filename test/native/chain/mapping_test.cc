@@ -1,7 +1,6 @@
 // Mappings and their index, against one entry a page.
 #include "native/chain/mapping.h"
 
-#include "native/chain/extent_index.h"
 #include "test/native/chain/chain_fixture.h"
 
 namespace rootloom::testing {
@@ -102,25 +101,6 @@ TEST(ResizeMappings, CutsAndGrowsWithZeros) {
   EXPECT_EQ(ResizeMappings({}, 3), (std::vector<Mapping>{{0, 3, 0, kZeroSource}}));
   EXPECT_EQ(ResizeMappings({}, kMaxPages).front().length_pages, kMaxPages);
 }
-
-TEST(ExtentIndex, FindsTheMappingOfEveryPage) {
-  Random random(11);
-  for (int round = 0; round < 200; ++round) {
-    const uint64_t page_count = 1 + random.Below(300);
-    const std::vector<Mapping> mappings = RandomBase(random, page_count);
-    const ExtentIndex index(mappings);
-    ASSERT_EQ(index.size(), mappings.size());
-    ASSERT_EQ(index.page_count(), page_count);
-    for (size_t i = 0; i < mappings.size(); ++i) {
-      ASSERT_EQ(index.At(i), mappings[i]);
-      for (uint64_t page = mappings[i].offset_pages; page < mappings[i].end_pages(); ++page) {
-        ASSERT_EQ(index.Find(page), i);
-      }
-    }
-  }
-}
-
-TEST(ExtentIndex, MayBeEmpty) { EXPECT_EQ(ExtentIndex().page_count(), 0u); }
 
 }  // namespace
 }  // namespace rootloom::testing

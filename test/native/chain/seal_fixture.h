@@ -14,12 +14,6 @@
 
 namespace rootloom::testing {
 
-inline Uuid NumberedBuild(uint32_t number) {
-  Uuid build = kBuildA;
-  StoreBig(build.bytes.data() + 12, number);
-  return build;
-}
-
 // Checks what every sealed header must be, besides readable.
 inline void ExpectSoundBuild(const SealTarget& target, const SealReport& report, uint32_t block_bytes = kPageBytes) {
   const Result<Header> header = DecodeHeader(ReadWhole(target.header_path));

@@ -104,5 +104,36 @@ TEST(StoreBehindTest, DoesNothingWhereRangesCannotBeStored) {
   EXPECT_TRUE(IsOk(StoreBehind().Wrote(write_end.get(), 8 << 20, 8 << 20, "pipe")));
 }
 
+TEST(PreadvAll, FillsWhatPwritevAllWroteAcrossOddPieces) {
+  TempFolder folder;
+  const UniqueFd fd = OpenFile(folder.File("file"), O_RDWR | O_CREAT).value();
+  Random random(3);
+  const std::vector<std::byte> data = random.Bytes(10'000);
+  std::vector<iovec> pieces;
+  std::vector<std::byte> source = data;
+  for (size_t at = 0; at < source.size();) {
+    const size_t length = std::min<size_t>(random.Below(900), source.size() - at);  // Some are empty.
+    pieces.push_back({source.data() + at, length});
+    at += length;
+  }
+  std::vector<iovec> written = pieces;
+  ASSERT_TRUE(IsOk(PwritevAll(fd.get(), written, 77, "file")));
+  std::fill(source.begin(), source.end(), std::byte{0});
+  std::vector<iovec> wanted = pieces;
+  ASSERT_TRUE(IsOk(PreadvAll(fd.get(), wanted, 77, "file")));
+  EXPECT_EQ(source, data);
+  EXPECT_EQ(FileSize(fd.get(), "file").value(), data.size() + 77);
+}
+
+TEST(PreadvAll, ReportsAnEndOfFileWithinAPiece) {
+  TempFolder folder;
+  const UniqueFd fd = OpenFile(folder.File("file"), O_RDWR | O_CREAT).value();
+  ASSERT_TRUE(IsOk(PwriteAll(fd.get(), std::vector<std::byte>(100), 0, "file")));
+  std::vector<std::byte> first(60);
+  std::vector<std::byte> second(60);
+  std::vector<iovec> pieces{{first.data(), first.size()}, {second.data(), second.size()}};
+  EXPECT_TRUE(FailedWith(PreadvAll(fd.get(), pieces, 0, "file"), EIO));
+}
+
 }  // namespace
 }  // namespace rootloom::testing
