@@ -3,7 +3,7 @@
  * Upstream's programs print, ask, look at the host, and end the process. Their objects are compiled with shim.h
  * included first, which redirects all of that to the run that the calling thread is in; C, because longjmp must cross
  * upstream's frames and no others. A run belongs to one thread. e2fsck keeps state in process-wide variables, so only
- * one thread may be in rootloom_run_e2fsck; resize2fs does not. EngineLock sees to that.
+ * one thread may be in rootloom_run_e2fsck; resize2fs does not. E2fsckLock sees to that.
  */
 #ifndef ROOTLOOM_NATIVE_EXT4_ENGINE_RUN_H_
 #define ROOTLOOM_NATIVE_EXT4_ENGINE_RUN_H_
