@@ -2,9 +2,12 @@
 import path from 'node:path';
 import { type Finding, filesInCMake, isScript, resolveImport, type SourceFile } from './source-files.js';
 
-/** Files that tools find by themselves: the public API, the configuration of vitest, and what vitest runs. */
+/**
+ * Files that tools find by themselves: the public API, the configuration of vitest, and what vitest runs; and the suites, for
+ * benchmarks/main.ts runs whatever is in their folder.
+ */
 const ENTRIES =
-  /^(lib\/index\.ts|lib\/cli\/main\.ts|(?:test\/kernel\/)?vitest\.config\.ts|test\/.*\.test\.ts)$/;
+  /^(lib\/index\.ts|lib\/cli\/main\.ts|(?:test\/kernel\/)?vitest\.config\.ts|test\/.*\.test\.ts|benchmarks\/suites\/.*\.ts)$/;
 
 /** A file's path between quotes: an import, a child process that a test starts, a worker. */
 const QUOTED_PATH = /['"`]([^'"`\s]+\.(?:js|ts|mjs))['"`]/g;

@@ -181,6 +181,7 @@ describe('checkDeadFiles', () => {
       'scripts/used': '',
       'scripts/dead': '',
       'benchmarks/dead.ts': '',
+      'benchmarks/suites/resize.ts': '',
     };
     expect(placesOf(checkDeadFiles(filesOf(files)))).toEqual(['scripts/dead', 'benchmarks/dead.ts']);
   });

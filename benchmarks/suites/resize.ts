@@ -5,20 +5,17 @@
  * alone inside it; beside e2fsck + resize2fs + e2fsck of the distribution on a raw copy of the same disk, and the way it was
  * done before: a new filesystem, loop mounts, rsync of every file, shrink, grow, check. Needs root and the kernel's loop driver.
  * Does not measure: transfers to or from a remote store, and booting.
- *
- * Peers take turns inside one run (A B C A B C …). `npm run bench` writes benchmarks/results/resize.{md,json}.
  */
-import { mkdir, mkdtemp, rm, stat, truncate, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { execa } from 'execa';
-import { copyDeviceToFile, ext4, openRootfs, openStore, resizeRootfs, type Store } from '../lib/index.js';
-import { ensureDebianImage } from '../scripts/fixtures/debian-image.js';
-import { buildBase } from '../test/helpers/base-build.js';
-import { measure, type Sample, writeResult } from './harness.js';
+import { copyDeviceToFile, ext4, openRootfs, openStore, resizeRootfs, type Store } from '../../lib/index.js';
+import { ensureDebianImage } from '../../scripts/fixtures/debian-image.js';
+import { buildBase } from '../../test/helpers/base-build.js';
+import type { Benchmark } from '../harness/bench.js';
+import type { Sample } from '../harness/point.js';
 
 const GIB = 1024 ** 3;
-const ROUNDS = process.argv.includes('--quick') ? 1 : 7;
 
 /** Runs a program of e2fsprogs; e2fsck's exit code 1 means that it corrected something. */
 async function run(command: string, ...args: string[]): Promise<void> {
@@ -33,16 +30,16 @@ async function resizeHere(store: Store, source: string): Promise<Sample> {
   const milliseconds = performance.now() - started;
   await using rootfs = await openRootfs(store, buildId);
   if ((await rootfs.stats()).sizeBytes !== 10 * GIB) throw new Error('The disk has not the size asked for');
-  return { milliseconds, newBytes: diffBytes };
+  return { value: milliseconds, newBytes: diffBytes };
 }
 
 async function resizeEngineAlone(store: Store, source: string): Promise<Sample> {
   await using rootfs = await openRootfs(store, source, { writable: true });
-  const overlay = rootfs.device as import('../lib/index.js').OverlayDevice;
+  const overlay = rootfs.device as import('../../lib/index.js').OverlayDevice;
   await overlay.resize(10 * GIB);
   const started = performance.now();
   const { blocksWritten } = await ext4.resize(overlay, { size: 10 * GIB });
-  return { milliseconds: performance.now() - started, newBytes: blocksWritten * 4096 };
+  return { value: performance.now() - started, newBytes: blocksWritten * 4096 };
 }
 
 async function touch(file: string): Promise<string> {
@@ -61,7 +58,7 @@ async function resizeWithStockTools(raw: string, folder: string): Promise<Sample
   const milliseconds = performance.now() - started;
   const { blocks } = await stat(copy);
   await rm(copy);
-  return { milliseconds, newBytes: blocks * 512 };
+  return { value: milliseconds, newBytes: blocks * 512 };
 }
 
 /** The way that a template got another disk size before: a new filesystem, every file copied, shrunk, grown, checked. */
@@ -91,31 +88,41 @@ async function copyEveryFile(raw: string, folder: string): Promise<Sample> {
   const milliseconds = performance.now() - started;
   const { blocks } = await stat(image);
   await rm(image);
-  return { milliseconds, newBytes: blocks * 512 };
+  return { value: milliseconds, newBytes: blocks * 512 };
 }
 
-const folder = await mkdtemp(path.join(tmpdir(), 'rootloom-bench-'));
-try {
-  const { reference } = await ensureDebianImage();
-  await using store = await openStore(path.join(folder, 'store'));
-  const { build } = await buildBase({ store, reference, disk: { size: GIB } });
-  const raw = path.join(folder, 'source.img');
-  {
-    await using rootfs = await openRootfs(store, build.id);
-    await copyDeviceToFile(rootfs.device, raw);
-  }
-  const results = await measure(ROUNDS, {
-    'rootloom: new template disk': () => resizeHere(store, build.id),
-    'rootloom: the resize alone': () => resizeEngineAlone(store, build.id),
-    'e2fsck + resize2fs + e2fsck': () => resizeWithStockTools(raw, folder),
-    'mke2fs + rsync + e2fsck + resize2fs -M + resize2fs + e2fsck': () => copyEveryFile(raw, folder),
-  });
-  await writeResult(
-    'resize',
-    'Debian 12 with 19,650 files, 1 → 10 GiB',
-    'rootloom: new template disk',
-    results,
-  );
-} finally {
-  await rm(folder, { recursive: true, force: true });
-}
+const WHOLE_CALL = 'rootloom: new template disk';
+
+export const benchmark: Benchmark = {
+  title: 'Another disk size for a template: Debian 12 with 19,650 files, 1 → 10 GiB',
+  async run(bench) {
+    const { folder, cleaner } = bench;
+    await bench.version('stock e2fsprogs', 'mke2fs', '-V');
+    await bench.version('rsync', 'rsync', '--version');
+    const { reference } = await ensureDebianImage();
+    const store = cleaner.use('the store', await openStore(path.join(folder, 'store')));
+    const { build } = await buildBase({ store, reference, disk: { size: GIB } });
+    const raw = path.join(folder, 'source.img');
+    {
+      await using rootfs = await openRootfs(store, build.id);
+      await copyDeviceToFile(rootfs.device, raw);
+    }
+    const stockTools = 'e2fsck + resize2fs + e2fsck';
+    const everyFile = 'mke2fs + rsync + e2fsck + resize2fs -M + resize2fs + e2fsck';
+    await bench.point({
+      name: '1 → 10 GiB',
+      unit: 'ms',
+      reference: WHOLE_CALL,
+      peers: {
+        [WHOLE_CALL]: () => resizeHere(store, build.id),
+        'rootloom: the resize alone': () => resizeEngineAlone(store, build.id),
+        [stockTools]: () => resizeWithStockTools(raw, folder),
+        [everyFile]: () => copyEveryFile(raw, folder),
+      },
+      goals: [
+        { peer: WHOLE_CALL, of: stockTools, limit: 1 / 5 },
+        { peer: WHOLE_CALL, of: everyFile, limit: 1 / 100 },
+      ],
+    });
+  },
+};
