@@ -18,7 +18,15 @@ function chartSpec(title: string, unit: Unit, points: readonly PointResult[]): T
   return {
     title,
     data: { values },
-    facet: { row: { field: 'point', type: 'nominal', sort: null, title: null } },
+    facet: {
+      row: {
+        field: 'point',
+        type: 'nominal',
+        sort: null,
+        title: null,
+        header: { labelAngle: 0, labelAlign: 'left' },
+      },
+    },
     spec: {
       width: 520,
       layer: [
