@@ -17,6 +17,8 @@ export const ERROR_CODES = {
   CANCELLED: 'A native call was stopped from outside its own signal',
   CLOSED: 'The resource was closed before the call',
   BUSY: 'Another process or call holds what is needed',
+  NO_PERMISSION: 'This process lacks a right that the call needs',
+  MODULE_MISSING: 'The running kernel lacks a driver that the call needs',
   UNSUPPORTED_DISTRIBUTION: 'The image is of a distribution that provisioning does not know',
   GUEST_FAILED: 'A command in the guest failed',
   GUEST_TIMEOUT: 'The guest did not report in time',

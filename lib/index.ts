@@ -25,6 +25,14 @@ export {
   RootloomError,
   type RootloomErrorCode,
 } from './errors.js';
+export {
+  type AttachMechanism,
+  Attachment,
+  type AttachmentStats,
+  type AttachOptions,
+  attach,
+  type QueueSettings,
+} from './native/attachment.js';
 export type { CallOptions } from './native/call.js';
 export {
   type DiskHeader,
@@ -42,11 +50,20 @@ export {
   openFileDevice,
 } from './native/device.js';
 export { createFaultyDevice, createLoggingDevice } from './native/device-doubles.js';
+export { type EmptyDeviceOptions, emptyDevice } from './native/empty-device.js';
 export { type Export, type ServeOptions, serve } from './native/export.js';
 export { type Ext4Stats, ext4, type FsckReport } from './native/ext4.js';
 export { type Ext4Tree, openTree } from './native/ext4-tree.js';
 export { compareTrees, type TreeDifference } from './native/ext4-tree-compare.js';
 export type { FileDigest, FileStat, FileType, WalkedFile, Xattr } from './native/ext4-tree-types.js';
+export {
+  type NbdDevice,
+  NbdPool,
+  type NbdPoolOptions,
+  nbdDevices,
+  openNbdPool,
+  reclaimNbdDevices,
+} from './native/nbd-pool.js';
 export { createOverlay, type OverlayDevice } from './native/overlay.js';
 export { type Image, type ImageOptions, openImage } from './oci/image.js';
 export { parsePlatform } from './oci/platform.js';

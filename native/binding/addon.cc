@@ -39,6 +39,7 @@ Napi::Object InitAddon(Napi::Env env, Napi::Object exports) {
   AddDeviceDoubleFunctions(env, exports);
   AddChainFunctions(env, exports);
   AddNbdFunctions(env, exports);
+  AddAttachmentFunctions(env, exports);
   AddExt4Functions(env, exports);
   AddExt4TreeFunctions(env, exports);
   return exports;

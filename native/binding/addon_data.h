@@ -15,7 +15,7 @@ class Workers;
 struct AddonData {
   std::shared_ptr<Workers> workers;
 
-  // Things with threads of their own (exports, later attachments) that must be stopped when the environment ends and
+  // Things with threads of their own (exports, attachments) that must be stopped when the environment ends and
   // were not closed by their owner. Keyed by the address of the owning object; each function runs once.
   std::map<const void*, std::function<void()>> stop_at_exit;
 

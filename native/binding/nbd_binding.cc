@@ -5,6 +5,7 @@
 #include "native/binding/args.h"
 #include "native/binding/device_handle.h"
 #include "native/binding/errors.h"
+#include "native/binding/nbd_counts.h"
 #include "native/binding/rooms.h"
 #include "native/binding/workers.h"
 #include "native/nbd/server.h"
@@ -25,17 +26,7 @@ Napi::Value AdoptServer(Napi::Env env, const std::shared_ptr<Server>& server) {
 }
 
 Napi::Value FromStats(Napi::Env env, const Server::Stats& stats) {
-  Napi::Object value = Napi::Object::New(env);
-  value.Set("connectionCount", stats.connection_count);
-  value.Set("readCount", FromBytes(env, stats.counts.read_count));
-  value.Set("readBytes", FromBytes(env, stats.counts.read_bytes));
-  value.Set("writeCount", FromBytes(env, stats.counts.write_count));
-  value.Set("writeBytes", FromBytes(env, stats.counts.write_bytes));
-  value.Set("zeroCount", FromBytes(env, stats.counts.zero_count));
-  value.Set("trimCount", FromBytes(env, stats.counts.trim_count));
-  value.Set("flushCount", FromBytes(env, stats.counts.flush_count));
-  value.Set("errorCount", FromBytes(env, stats.counts.error_count));
-  return value;
+  return FromCounts(env, stats.connection_count, stats.counts);
 }
 
 // serve(device, { socketPath, exportName, readOnly, maxConnections }) → call with an export handle

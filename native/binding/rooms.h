@@ -9,6 +9,7 @@ void AddDeviceFunctions(Napi::Env env, Napi::Object exports);
 void AddDeviceDoubleFunctions(Napi::Env env, Napi::Object exports);
 void AddChainFunctions(Napi::Env env, Napi::Object exports);
 void AddNbdFunctions(Napi::Env env, Napi::Object exports);
+void AddAttachmentFunctions(Napi::Env env, Napi::Object exports);
 void AddExt4Functions(Napi::Env env, Napi::Object exports);
 void AddExt4TreeFunctions(Napi::Env env, Napi::Object exports);
 

@@ -25,6 +25,10 @@ const char* StatusKindName(StatusKind kind) {
       return "UNSUPPORTED";
     case StatusKind::kBusy:
       return "BUSY";
+    case StatusKind::kPermission:
+      return "NO_PERMISSION";
+    case StatusKind::kModuleMissing:
+      return "MODULE_MISSING";
   }
   return "IO";
 }

@@ -23,6 +23,8 @@ enum class StatusKind : uint8_t {
   kCancelled,        // the stop token was triggered
   kUnsupported,      // valid, but not something this version handles
   kBusy,             // somebody else holds what is needed
+  kPermission,       // this process lacks a right that is needed
+  kModuleMissing,    // the running kernel lacks a driver that is needed
 };
 
 // The stable name of a kind, as seen by JavaScript: "INVALID_ARGUMENT", "NOT_FOUND", ...
