@@ -42,6 +42,7 @@ Napi::Object InitAddon(Napi::Env env, Napi::Object exports) {
   AddAttachmentFunctions(env, exports);
   AddExt4Functions(env, exports);
   AddExt4TreeFunctions(env, exports);
+  AddRebuildFunctions(env, exports);
   return exports;
 }
 

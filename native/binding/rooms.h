@@ -12,5 +12,6 @@ void AddNbdFunctions(Napi::Env env, Napi::Object exports);
 void AddAttachmentFunctions(Napi::Env env, Napi::Object exports);
 void AddExt4Functions(Napi::Env env, Napi::Object exports);
 void AddExt4TreeFunctions(Napi::Env env, Napi::Object exports);
+void AddRebuildFunctions(Napi::Env env, Napi::Object exports);
 
 }  // namespace rootloom::binding

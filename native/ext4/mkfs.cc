@@ -35,7 +35,7 @@ Status CheckRequest(const Device& device, const MkfsRequest& request, uint64_t s
   return Status::Ok();
 }
 
-ext2_super_block Profile(uint64_t size_bytes) {
+ext2_super_block Profile(uint64_t size_bytes, uint32_t least_inode_count) {
   ext2_super_block profile = {};
   profile.s_rev_level = EXT2_DYNAMIC_REV;
   profile.s_log_block_size = 2;  // 1024 << 2 is kBlockSize
@@ -51,7 +51,8 @@ ext2_super_block Profile(uint64_t size_bytes) {
                                 EXT4_FEATURE_RO_COMPAT_HUGE_FILE | EXT4_FEATURE_RO_COMPAT_DIR_NLINK |
                                 EXT4_FEATURE_RO_COMPAT_EXTRA_ISIZE | EXT4_FEATURE_RO_COMPAT_METADATA_CSUM;
   ext2fs_blocks_count_set(&profile, size_bytes / kBlockSize);
-  profile.s_inodes_count = static_cast<uint32_t>(std::min<uint64_t>(size_bytes / kBytesPerInode, UINT32_MAX));
+  profile.s_inodes_count =
+      std::max(static_cast<uint32_t>(std::min<uint64_t>(size_bytes / kBytesPerInode, UINT32_MAX)), least_inode_count);
   return profile;
 }
 
@@ -121,7 +122,7 @@ errcode_t MakeJournal(ext2_filsys fs, uint64_t overhead_blocks) {
   return code;
 }
 
-Status Build(Filesystem& filesystem) {
+Status Build(Filesystem& filesystem, bool with_directories) {
   ext2_filsys fs = filesystem.raw();
   ROOTLOOM_RETURN_IF_ERROR(filesystem.Check(ext2fs_allocate_tables(fs), kOperation));
   ROOTLOOM_RETURN_IF_ERROR(filesystem.Check(ext2fs_convert_subcluster_bitmap(fs, &fs->block_map), kOperation));
@@ -130,7 +131,7 @@ Status Build(Filesystem& filesystem) {
   ROOTLOOM_RETURN_IF_ERROR(filesystem.Check(
       ext2fs_count_used_clusters(fs, fs->super->s_first_data_block, last, &overhead_blocks), kOperation));
   ROOTLOOM_RETURN_IF_ERROR(filesystem.Check(MakeInodeTables(fs), kOperation));
-  ROOTLOOM_RETURN_IF_ERROR(filesystem.Check(MakeDirectories(fs), kOperation));
+  if (with_directories) ROOTLOOM_RETURN_IF_ERROR(filesystem.Check(MakeDirectories(fs), kOperation));
   ROOTLOOM_RETURN_IF_ERROR(filesystem.Check(MakeReservedInodes(fs), kOperation));
   return filesystem.Check(MakeJournal(fs, overhead_blocks), kOperation);
 }
@@ -148,7 +149,7 @@ Result<uint64_t> MakeFilesystem(std::shared_ptr<Device> device, const MkfsReques
   const std::string path = io->device().name();
   // What was there must not shine through: not for whoever reads free blocks, and not in what is taken as zeros.
   errcode_t code = io->Zero({0, size_bytes});
-  ext2_super_block profile = Profile(size_bytes);
+  ext2_super_block profile = Profile(size_bytes, request.least_inode_count);
   ext2_filsys fs = nullptr;
   if (code == 0) code = ext2fs_initialize(io->name(), EXT2_FLAG_64BITS, &profile, DeviceIo::manager(), &fs);
   if (code != 0) return FromErrcode(code, kOperation, path, io->TakeFailure());
@@ -156,7 +157,7 @@ Result<uint64_t> MakeFilesystem(std::shared_ptr<Device> device, const MkfsReques
   Filesystem filesystem(std::move(io), fs);
   filesystem.SetTime(request.time.value_or(Now()));
   SetIdentity(fs, request);
-  ROOTLOOM_RETURN_IF_ERROR(Build(filesystem));
+  ROOTLOOM_RETURN_IF_ERROR(Build(filesystem, !request.without_directories));
   const uint64_t made_bytes = ext2fs_blocks_count(fs->super) * fs->blocksize;
   ROOTLOOM_RETURN_IF_ERROR(filesystem.Close());
   return made_bytes;

@@ -28,6 +28,9 @@ struct MkfsRequest {
   std::string label;                    // at most 16 bytes
   std::optional<uint64_t> size_bytes;   // default: the device's; rounded down to whole blocks
   std::optional<int64_t> time;          // seconds since 1970, wherever a time is written; default: now
+  uint32_t least_inode_count = 0;       // more than the profile's share of the size, where that is less
+  // Makes no directories, not even the root: the filesystem is broken until whoever asked for it has made them.
+  bool without_directories = false;
 };
 
 inline constexpr uint64_t kMinimumExt4Bytes = 16 << 20;

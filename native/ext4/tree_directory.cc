@@ -178,7 +178,7 @@ Status DirectoryStore::Write(ext2_ino_t number, const Directory& directory) {
     entries.push_back({.name = name, .inode = target.inode, .type = target.type});
   }
   ROOTLOOM_ASSIGN_OR_RETURN(const DirectoryBlocks blocks,
-                            BuildDirectoryBlocks(filesystem_, number, directory.parent, std::move(entries)));
+                            BuildDirectoryBlocks(filesystem_, {number, directory.parent}, std::move(entries)));
   ROOTLOOM_ASSIGN_OR_RETURN(Inode inode, inodes_.Load(number));
   ROOTLOOM_RETURN_IF_ERROR(WriteBlocks(inode, blocks));
   if (blocks.indexed) {

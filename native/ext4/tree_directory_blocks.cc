@@ -31,11 +31,12 @@ struct Leaf {
 
 class Builder {
  public:
-  Builder(Filesystem& filesystem, ext2_ino_t directory, ext2_ino_t parent)
+  Builder(Filesystem& filesystem, const DirectoryIdentity& identity)
       : filesystem_(filesystem),
         fs_(filesystem.raw()),
-        directory_(directory),
-        parent_(parent),
+        directory_(identity.directory),
+        parent_(identity.parent),
+        hash_flags_(identity.ignores_case ? EXT4_CASEFOLD_FL : 0),
         block_bytes_(fs_->blocksize),
         has_checksums_(ext2fs_has_feature_metadata_csum(fs_->super) != 0),
         has_types_(ext2fs_has_feature_filetype(fs_->super) != 0) {}
@@ -63,6 +64,7 @@ class Builder {
   ext2_filsys fs_;
   const ext2_ino_t directory_;
   const ext2_ino_t parent_;
+  const int hash_flags_;
   const size_t block_bytes_;
   const bool has_checksums_;
   const bool has_types_;
@@ -125,8 +127,8 @@ Status Builder::HashNames(std::vector<HashedEntry>& entries) {
   for (HashedEntry& hashed : entries) {
     const std::string& name = hashed.entry.name;
     ROOTLOOM_RETURN_IF_ERROR(
-        filesystem_.Check(ext2fs_dirhash(version, name.data(), static_cast<int>(name.size()), fs_->super->s_hash_seed,
-                                         &hashed.hash, &hashed.minor_hash),
+        filesystem_.Check(ext2fs_dirhash2(version, name.data(), static_cast<int>(name.size()), fs_->encoding,
+                                          hash_flags_, fs_->super->s_hash_seed, &hashed.hash, &hashed.minor_hash),
                           "build a directory of"));
   }
   std::sort(entries.begin(), entries.end(), [](const HashedEntry& a, const HashedEntry& b) {
@@ -248,9 +250,9 @@ Result<DirectoryBlocks> Builder::Build(std::vector<DirectoryEntry> entries) {
 
 }  // namespace
 
-Result<DirectoryBlocks> BuildDirectoryBlocks(Filesystem& filesystem, ext2_ino_t directory, ext2_ino_t parent,
+Result<DirectoryBlocks> BuildDirectoryBlocks(Filesystem& filesystem, const DirectoryIdentity& identity,
                                              std::vector<DirectoryEntry> entries) {
-  return Builder(filesystem, directory, parent).Build(std::move(entries));
+  return Builder(filesystem, identity).Build(std::move(entries));
 }
 
 }  // namespace rootloom

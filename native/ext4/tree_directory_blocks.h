@@ -20,6 +20,13 @@ struct DirectoryEntry {
   uint8_t type = EXT2_FT_UNKNOWN;
 };
 
+// Whose blocks are built.
+struct DirectoryIdentity {
+  ext2_ino_t directory = 0;
+  ext2_ino_t parent = 0;
+  bool ignores_case = false;  // its names are found without regard to case (casefold)
+};
+
 struct DirectoryBlocks {
   std::vector<std::byte> bytes;  // whole blocks, without their checksums
   bool indexed = false;
@@ -27,7 +34,7 @@ struct DirectoryBlocks {
 
 // entries are those besides "." and "..", in any order, each name once.
 // Fails with kNoSpace when the directory would be larger than an index of the filesystem's features can be.
-Result<DirectoryBlocks> BuildDirectoryBlocks(Filesystem& filesystem, ext2_ino_t directory, ext2_ino_t parent,
+Result<DirectoryBlocks> BuildDirectoryBlocks(Filesystem& filesystem, const DirectoryIdentity& identity,
                                              std::vector<DirectoryEntry> entries);
 
 }  // namespace rootloom

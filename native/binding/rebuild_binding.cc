@@ -1,0 +1,125 @@
+// Rebuilding a disk, for JavaScript: native/ext4/rebuild makes the filesystem, native/block the device that shows its
+// content, native/chain the header that it is sealed on. What is half-way is never seen.
+#include "native/binding/args.h"
+#include "native/binding/device_handle.h"
+#include "native/binding/rooms.h"
+#include "native/binding/workers.h"
+#include "native/block/memory_device.h"
+#include "native/block/overlay_device.h"
+#include "native/block/range_copy.h"
+#include "native/block/remap_device.h"
+#include "native/chain/composition.h"
+#include "native/ext4/rebuild/rebuild.h"
+
+namespace rootloom::binding {
+
+namespace {
+
+Result<std::shared_ptr<Device>> MakeScratchDevice(uint64_t size_bytes) {
+  ROOTLOOM_ASSIGN_OR_RETURN(std::shared_ptr<MemoryDevice> device, MemoryDevice::Create(size_bytes));
+  return std::shared_ptr<Device>(std::move(device));
+}
+
+struct Request {
+  uint64_t size_bytes = 0;
+  std::string upper_path;
+  std::optional<std::vector<std::byte>> parent_header;
+  RebuildRequest filesystem;
+};
+
+struct Rebuilt {
+  std::shared_ptr<OverlayDevice> overlay;
+  std::vector<std::byte> parent_header;  // empty when none was given
+  RebuildReport report;
+  uint64_t shared_bytes = 0;
+};
+
+// Writes what header cannot show into the overlay, and gives the header that shows the rest.
+Result<std::vector<std::byte>> Share(const RemapDevice& layout, OverlayDevice& overlay,
+                                     std::span<const std::byte> parent_bytes, Rebuilt& rebuilt,
+                                     const CallContext& context) {
+  ROOTLOOM_ASSIGN_OR_RETURN(const Header parent, DecodeHeader(parent_bytes));
+  ROOTLOOM_ASSIGN_OR_RETURN(Composition composition, ComposeHeader(parent, layout));
+  ROOTLOOM_RETURN_IF_ERROR(CopyRanges(*overlay.base(), overlay, composition.unshared, "copy content", context));
+  for (const Mapping& mapping : composition.header.mappings) {
+    if (mapping.source != kZeroSource) rebuilt.shared_bytes += uint64_t{mapping.length_pages} * kPageBytes;
+  }
+  return EncodeHeader(std::move(composition.header));
+}
+
+Result<Rebuilt> RebuildDisk(const std::shared_ptr<Device>& source, const Request& request, const CallContext& context) {
+  // What the new disk shows of it must stay as it is.
+  if (auto changes = std::dynamic_pointer_cast<OverlayDevice>(source)) {
+    ROOTLOOM_RETURN_IF_ERROR(changes->Freeze(context));
+  }
+  Rebuilt rebuilt;
+  ROOTLOOM_ASSIGN_OR_RETURN(const auto layout, RemapDevice::Create(source, request.size_bytes));
+  ROOTLOOM_ASSIGN_OR_RETURN(rebuilt.overlay,
+                            OverlayDevice::Create(layout, request.upper_path, request.size_bytes, kDefaultBlockSize));
+  ROOTLOOM_ASSIGN_OR_RETURN(rebuilt.report,
+                            Rebuild(source, rebuilt.overlay, request.filesystem, MakeScratchDevice, context));
+  std::vector<RemapRun> runs;
+  runs.reserve(rebuilt.report.runs.size());
+  for (const ContentRun& run : rebuilt.report.runs) {
+    runs.push_back({run.target_bytes, run.source_bytes, run.length_bytes});
+  }
+  rebuilt.report.runs = {};
+  ROOTLOOM_RETURN_IF_ERROR(layout->Map(std::move(runs)));
+  if (request.parent_header) {
+    ROOTLOOM_ASSIGN_OR_RETURN(rebuilt.parent_header,
+                              Share(*layout, *rebuilt.overlay, *request.parent_header, rebuilt, context));
+  }
+  return rebuilt;
+}
+
+Napi::Value ToValue(Napi::Env env, const Rebuilt& rebuilt) {
+  const RebuildReport& report = rebuilt.report;
+  Napi::Object value = Napi::Object::New(env);
+  value.Set("overlay", MakeHandle<Device>(env, rebuilt.overlay));
+  if (!rebuilt.parent_header.empty()) {
+    const auto* bytes = reinterpret_cast<const uint8_t*>(rebuilt.parent_header.data());
+    value.Set("parentHeader", Napi::Buffer<uint8_t>::Copy(env, bytes, rebuilt.parent_header.size()));
+  }
+  value.Set("fileCount", FromBytes(env, report.file_count));
+  value.Set("contentBytes", FromBytes(env, report.content_bytes));
+  value.Set("sharedBytes", FromBytes(env, rebuilt.shared_bytes));
+  value.Set("metadataBytes", FromBytes(env, report.metadata_bytes));
+  value.Set("blocksRead", FromBytes(env, report.source_io.blocks_read));
+  return value;
+}
+
+// rebuildDisk(source, { size, upperPath, parentHeader?, time? }, onProgress?) → call → { overlay, parentHeader?, … }
+Napi::Value RebuildDiskCall(const Napi::CallbackInfo& info) {
+  const Napi::Object options = ToObject(info[1], "options");
+  Request request{.size_bytes = GetBytes(options, "size"),
+                  .upper_path = GetText(options, "upperPath"),
+                  .parent_header = FindBuffer(options, "parentHeader"),
+                  .filesystem = {}};
+  if (const auto time = FindBytes(options, "time")) request.filesystem.time = static_cast<int64_t>(*time);
+  return StartWork(info.Env(), info[2],
+                   Work([source = FromHandle<Device>(info[0]),
+                         request = std::move(request)](const CallContext& context) -> Result<Finish> {
+                     ROOTLOOM_ASSIGN_OR_RETURN(const Rebuilt rebuilt, RebuildDisk(source, request, context));
+                     return Finish([rebuilt](Napi::Env env) { return ToValue(env, rebuilt); });
+                   }));
+}
+
+// rebuiltSize(source, { free }) → call → bytes
+Napi::Value RebuiltSizeCall(const Napi::CallbackInfo& info) {
+  const uint64_t free_bytes = GetBytes(ToObject(info[1], "options"), "free");
+  return StartWork(
+      info.Env(), info.Env().Undefined(),
+      Work([source = FromHandle<Device>(info[0]), free_bytes](const CallContext& context) -> Result<Finish> {
+        ROOTLOOM_ASSIGN_OR_RETURN(const uint64_t bytes, RebuiltSize(source, free_bytes, MakeScratchDevice, context));
+        return Finish([bytes](Napi::Env env) { return FromBytes(env, bytes); });
+      }));
+}
+
+}  // namespace
+
+void AddRebuildFunctions(Napi::Env env, Napi::Object exports) {
+  exports.Set("rebuildDisk", Napi::Function::New(env, RebuildDiskCall));
+  exports.Set("rebuiltSize", Napi::Function::New(env, RebuiltSizeCall));
+}
+
+}  // namespace rootloom::binding
