@@ -80,6 +80,7 @@ export { resolveOptions as resolveProvisioningOptions } from './rootfs/provision
 export { type ResizeReport, resizeDisk } from './rootfs/resize.js';
 export { type OpenRootfsOptions, openRootfs, type Rootfs } from './rootfs/rootfs.js';
 export type { CheckPolicy } from './rootfs/soundness.js';
+export type { Strategy } from './rootfs/strategy.js';
 export { parseBuildId } from './storage/keys.js';
 export { openStore } from './storage/open-store.js';
 export { parseStorageUrl } from './storage/storage-url.js';

@@ -3,6 +3,7 @@ import type { CallOptions } from '../native/call.js';
 import { type DiskRequest, validateDiskRequest } from '../rootfs/disk-request.js';
 import type { ProvisioningOptions } from '../rootfs/provisioning/files.js';
 import { CHECK_POLICIES, type CheckPolicy } from '../rootfs/soundness.js';
+import { type Strategy, validateStrategy } from '../rootfs/strategy.js';
 import { parseBuildId } from '../storage/keys.js';
 import type { Store } from '../storage/store.js';
 import { assertShape } from '../vm/qemu.js';
@@ -43,6 +44,8 @@ export interface TemplateOptions extends CallOptions {
   machine?: MachineOptions | undefined;
   /** For a template source: when its disk is checked before it is resized. Default `auto`. */
   check?: CheckPolicy | undefined;
+  /** For a template source: how its disk gets its size; part of the layer hash. Default `resize`. */
+  strategy?: Strategy | undefined;
   /** Builds every layer anew, whatever the cache holds, and has the cache lead to the new ones. Default false. */
   force?: boolean | undefined;
 }
@@ -74,8 +77,9 @@ export function validateOptions({
   from,
   disk,
   check = 'auto',
+  strategy,
   machine = {},
-}: Pick<TemplateOptions, 'from' | 'disk' | 'check' | 'machine'>): void {
+}: Pick<TemplateOptions, 'from' | 'disk' | 'check' | 'strategy' | 'machine'>): void {
   if (typeof from !== 'object' || 'oci' in from === 'template' in from) {
     throw new TypeError('Cannot build: the source must be { oci: reference } or { template: buildId }');
   }
@@ -88,6 +92,11 @@ export function validateOptions({
     throw new TypeError(
       `Cannot build: the check policy is ${check}, wanted one of ${CHECK_POLICIES.join(', ')}`,
     );
+  }
+  if (strategy !== undefined) {
+    if ('oci' in from)
+      throw new TypeError('Cannot build from an OCI image by a strategy: only a template has a disk');
+    validateStrategy(strategy);
   }
   validateMachineOptions(machine);
 }

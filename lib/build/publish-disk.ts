@@ -4,6 +4,7 @@ import type { Build } from '../artifact/build.js';
 import type { BuildDescription } from '../artifact/metadata.js';
 import { type NewBuildParts, publishBuild } from '../artifact/publish.js';
 import { describeProvenance } from '../rootfs/provenance.js';
+import type { Strategy } from '../rootfs/strategy.js';
 import { CACHE_SCOPE } from './layer-cache.js';
 import type { PhaseContext } from './phase.js';
 import type { SealedDisk, WorkDisk } from './work-disk.js';
@@ -13,6 +14,15 @@ export type PhaseDescription = Omit<BuildDescription, 'phase' | 'layerHash' | 'c
 
 /** What a snapshot adds to a disk. */
 export type SnapshotFiles = Required<Pick<NewBuildParts, 'memory' | 'snapfilePath'>>;
+
+/** Where a disk comes from that was another build's, and how it got its size. A copy needs no other build. */
+export function describeOrigin(source: Build, strategy: Strategy) {
+  return {
+    strategy,
+    sourceBuildId: source.id,
+    parentBuildId: strategy === 'copy' ? undefined : source.id,
+  };
+}
 
 /** Seals the disk: nobody may write to it any more. */
 export function sealDisk(context: PhaseContext, disk: WorkDisk): Promise<SealedDisk> {

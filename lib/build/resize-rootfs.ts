@@ -1,4 +1,4 @@
-/** Another size for a build's disk, without provisioning or booting it: one new build that stores only the metadata changed. */
+/** Another size for a build's disk, without provisioning or booting it: one new build. */
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { openBuild } from '../artifact/build.js';
@@ -6,16 +6,20 @@ import { publishBuild } from '../artifact/publish.js';
 import type { CallOptions } from '../native/call.js';
 import { type DiskRequest, validateDiskRequest } from '../rootfs/disk-request.js';
 import { describeProvenance } from '../rootfs/provenance.js';
-import { type ResizeReport, resizeDisk } from '../rootfs/resize.js';
+import type { ResizeReport } from '../rootfs/resize.js';
 import { type CheckPolicy, makeSound, type SoundnessReport } from '../rootfs/soundness.js';
+import { type Strategy, validateStrategy } from '../rootfs/strategy.js';
 import type { Store } from '../storage/store.js';
 import { withCleaner } from '../util/cleaner.js';
+import { describeOrigin } from './publish-disk.js';
 import { WorkDisk } from './work-disk.js';
 
 export interface ResizeRootfsOptions extends CallOptions {
   disk: DiskRequest;
   /** When the source's disk is checked before. Default `auto`. */
   check?: CheckPolicy | undefined;
+  /** How the disk gets its size. Default `resize`. */
+  strategy?: Strategy | undefined;
 }
 
 /** Sizes are bytes. */
@@ -35,27 +39,28 @@ export interface ResizeRootfsResult extends ResizeReport, SoundnessReport {
 export async function resizeRootfs(
   store: Store,
   buildId: string,
-  { disk: request, check = 'auto', ...options }: ResizeRootfsOptions,
+  { disk: request, check = 'auto', strategy = 'resize', ...options }: ResizeRootfsOptions,
 ): Promise<ResizeRootfsResult> {
   const { signal, logger } = options;
   validateDiskRequest(request);
+  validateStrategy(strategy);
   const source = await openBuild(store, buildId, { signal });
   return withCleaner('the resize', async (cleaner) => {
     const staging = cleaner.use('the staging folder', await store.createStaging({ signal }));
-    await using disk = await WorkDisk.openOver(source, staging.path, signal);
-    const soundness = await makeSound(disk.overlay, source, check, options);
+    await using sourceDisk = await WorkDisk.openOver(source, staging.path, signal);
+    const soundness = await makeSound(sourceDisk.overlay, source, check, options);
     logger?.debug({ buildId: source.id, ...soundness }, 'the disk is sound');
-    const report = await resizeDisk(disk.overlay, request, { ...options, scratchFolder: staging.path });
+    const { disk: resized, report } = await sourceDisk.resized(request, strategy, options);
+    await using disk = resized;
     const id = randomUUID();
     const sealed = await disk.seal(id, options);
     const clean = await describeProvenance(disk.overlay, await readFile(sealed.headerPath), { signal });
-    const origin = { strategy: 'resize', sourceBuildId: source.id, parentBuildId: source.id } as const;
-    const description = { phase: 'base', ...origin, clean } as const;
+    const description = { phase: 'base', ...describeOrigin(source, strategy), clean } as const;
     await publishBuild(store, { buildId: id, disk: sealed, description }, { signal, digestData: true });
     const { diffBytes } = sealed.report;
     logger?.info(
       { buildId: id, sourceBuildId: source.id, diffBytes, ...report },
-      'published the resized disk',
+      'published the disk with its new size',
     );
     return { ...report, ...soundness, buildId: id, diffBytes };
   });

@@ -1,6 +1,6 @@
 /**
- * The base phase of a template that comes from another one: the source's disk with another size, resized in place on its
- * chain. Only what the resize and the provisioning files changed is stored.
+ * The base phase of a template that comes from another one: the source's disk with another size, by one of the strategies. By all
+ * but `copy`, only what the new size and the provisioning files changed is stored.
  */
 import type { Build } from '../artifact/build.js';
 import { ext4 } from '../native/ext4.js';
@@ -8,12 +8,12 @@ import { openTree } from '../native/ext4-tree.js';
 import { type DiskRequest, LARGEST_DISK_BYTES } from '../rootfs/disk-request.js';
 import { type ProvisioningFile, provisioningDigest } from '../rootfs/provisioning/files.js';
 import { writeProvisioningFiles } from '../rootfs/provisioning/tree.js';
-import { resizeDisk } from '../rootfs/resize.js';
 import { type CheckPolicy, makeSound } from '../rootfs/soundness.js';
+import type { Strategy } from '../rootfs/strategy.js';
 import type { JsonValue } from '../util/digest.js';
 import { requireKnownDistribution } from './distribution.js';
 import type { Phase, PhaseContext } from './phase.js';
-import { publishDisk } from './publish-disk.js';
+import { describeOrigin, publishDisk } from './publish-disk.js';
 import { PROVISIONING_ROOM_BYTES } from './room.js';
 import { WorkDisk } from './work-disk.js';
 
@@ -32,10 +32,11 @@ export class TemplatePhase implements Phase {
     private readonly files: readonly ProvisioningFile[],
     private readonly request: DiskRequest | undefined,
     private readonly check: CheckPolicy,
+    private readonly strategy: Strategy,
   ) {
     this.inputs = {
       source: { build: source.id },
-      strategy: 'resize',
+      strategy,
       disk: request === undefined ? null : { ...request },
       // It does not change a byte, but what was never checked is no answer to who wants it checked.
       check,
@@ -45,22 +46,22 @@ export class TemplatePhase implements Phase {
   }
 
   async run(context: PhaseContext): Promise<void> {
-    const { source, check, request } = this;
-    await using disk = await context.step('open chain', ({ signal }) =>
+    const { source, check, strategy } = this;
+    await using sourceDisk = await context.step('open chain', ({ signal }) =>
       WorkDisk.openOver(source, context.staging, signal),
     );
-    await context.step('make sound', (options) => makeSound(disk.overlay, source, check, options));
-    if (request !== undefined) {
-      await context.step('resize', (options) =>
-        resizeDisk(disk.overlay, withRoom(request), { ...options, scratchFolder: context.staging }),
-      );
-    }
+    await context.step('make sound', (options) => makeSound(sourceDisk.overlay, source, check, options));
+    await using disk = await this.#resize(sourceDisk, context);
     await context.step('write provisioning files', ({ signal }) => this.#writeFiles(disk, context, signal));
-    await publishDisk(context, disk, {
-      strategy: 'resize',
-      sourceBuildId: source.id,
-      parentBuildId: source.id,
-    });
+    await publishDisk(context, disk, describeOrigin(source, strategy));
+  }
+
+  /** A new filesystem is made even where the size is to stay. */
+  async #resize(disk: WorkDisk, context: PhaseContext): Promise<WorkDisk> {
+    const { request, strategy } = this;
+    if (request === undefined && strategy === 'resize') return disk;
+    const wanted = request === undefined ? { size: disk.overlay.size } : withRoom(request);
+    return context.step(strategy, async (options) => (await disk.resized(wanted, strategy, options)).disk);
   }
 
   async #writeFiles({ overlay }: WorkDisk, context: PhaseContext, signal: AbortSignal): Promise<void> {

@@ -5,7 +5,10 @@ import type { CallOptions } from '../native/call.js';
 import { type SealReport, sealOverlay } from '../native/chain.js';
 import { createZeroDevice, type Device } from '../native/device.js';
 import { createOverlay, type OverlayDevice } from '../native/overlay.js';
-import { DISK_BLOCK_BYTES } from '../rootfs/disk-request.js';
+import { DISK_BLOCK_BYTES, type DiskRequest } from '../rootfs/disk-request.js';
+import { type RebuiltDiskReport, rebuildDisk } from '../rootfs/rebuild.js';
+import { type ResizeReport, resizeDisk } from '../rootfs/resize.js';
+import type { Strategy } from '../rootfs/strategy.js';
 
 /** What a sealed disk gives to publish. */
 export interface SealedDisk {
@@ -43,6 +46,27 @@ export class WorkDisk implements AsyncDisposable {
     const upperPath = path.join(staging, 'rootfs.upper');
     const overlay = await createOverlay(base, { upperPath, blockSize: DISK_BLOCK_BYTES, signal });
     return new WorkDisk(overlay, staging, parentHeader);
+  }
+
+  /**
+   * The disk with another size: this one, resized in place, or a new one, for which this one is needed no longer but to be closed.
+   * The caller closes both. Rejects as `resizeDisk` and `rebuildDisk` do; this one is of no use then.
+   */
+  async resized(
+    request: DiskRequest,
+    strategy: Strategy,
+    options: CallOptions,
+  ): Promise<{ disk: WorkDisk; report: ResizeReport | RebuiltDiskReport }> {
+    const scratch = { ...options, scratchFolder: this.staging };
+    if (strategy === 'resize') {
+      return { disk: this, report: await resizeDisk(this.overlay, request, scratch) };
+    }
+    const { overlay, parentHeader, report } = await rebuildDisk(this.overlay, request, {
+      ...scratch,
+      upperPath: path.join(this.staging, 'rootfs.upper'),
+      parentHeader: strategy === 'rebuild' ? this.parentHeader : undefined,
+    });
+    return { disk: new WorkDisk(overlay, this.staging, parentHeader), report };
   }
 
   /** Ends writing and packs what changed into files of the staging folder. Whoever writes must have stopped. */

@@ -18,7 +18,10 @@ export type TreeAspect =
   | 'target'
   | 'links'
   | 'xattrs'
-  | 'flags';
+  | 'flags'
+  | 'project'
+  | 'birthtime'
+  | 'generation';
 
 export interface TreeDifference {
   path: string;
@@ -35,6 +38,10 @@ export interface CompareOptions extends Pick<CallOptions, 'signal'> {
   atime?: boolean | undefined;
   /** Compare times of change, too; default false. */
   ctime?: boolean | undefined;
+  /** Compare times of birth, too; default false. */
+  birthtime?: boolean | undefined;
+  /** Compare generation numbers, too; default false. */
+  generation?: boolean | undefined;
 }
 
 /** Flags that say how the filesystem keeps a file: index, extents, huge file, inline data. */
@@ -97,7 +104,7 @@ function walkKey({ path, pathBytes }: FileDigest): Buffer {
 function aspects(
   a: FileDigest,
   b: FileDigest,
-  { atime = false, ctime = false }: CompareOptions,
+  { atime = false, ctime = false, birthtime = false, generation = false }: CompareOptions,
 ): TreeAspect[] {
   if (a.type !== b.type) return ['type'];
   const differs: [TreeAspect, boolean][] = [
@@ -116,6 +123,9 @@ function aspects(
     ],
     ['xattrs', !sameXattrs(a.xattrs, b.xattrs)],
     ['flags', ((a.flags ^ b.flags) & ~LAYOUT_FLAGS) !== 0],
+    ['project', a.project !== b.project],
+    ['birthtime', birthtime && a.birthtimeNs !== b.birthtimeNs],
+    ['generation', generation && a.generation !== b.generation],
   ];
   return differs.filter(([, differ]) => differ).map(([aspect]) => aspect);
 }

@@ -36,6 +36,8 @@ export interface FileStat {
   generation: number;
   /** As chattr sets them, and as the filesystem uses them for itself. */
   flags: number;
+  /** The project that quotas count it for; 0 where the inode has no room for one. */
+  project: number;
   /** Of a character or block device. */
   device?: DeviceNumber;
   atimeNs: bigint;

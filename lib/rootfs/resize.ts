@@ -32,7 +32,8 @@ export interface ResizeReport {
 const KERNEL_RESERVE_SHARE = 50;
 const KERNEL_RESERVE_BLOCKS = 4096;
 
-function kernelReserve(sizeBytes: number, blockSize: number): number {
+/** What of a filesystem's free space the kernel keeps from users without privileges, in bytes. */
+export function kernelReserve(sizeBytes: number, blockSize: number): number {
   const blocks = Math.floor(sizeBytes / blockSize / KERNEL_RESERVE_SHARE);
   return Math.min(blocks, KERNEL_RESERVE_BLOCKS) * blockSize;
 }

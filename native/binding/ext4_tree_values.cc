@@ -163,6 +163,7 @@ Napi::Value ToValue(Napi::Env env, const FileStat& stat) {
   object.Set("inode", stat.inode);
   object.Set("generation", stat.generation);
   object.Set("flags", stat.flags);
+  object.Set("project", stat.project);
   if (stat.type == FileType::kCharacterDevice || stat.type == FileType::kBlockDevice) {
     Napi::Object device = Napi::Object::New(env);
     device.Set("major", stat.device.major);

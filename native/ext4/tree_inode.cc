@@ -205,6 +205,7 @@ FileStat InodeStore::StatOf(const Inode& inode) const {
   if (HasField(raw, &raw.i_crtime, sizeof raw.i_crtime)) {
     stat.birth_time = DecodeTime(raw, raw.i_crtime, raw.i_crtime_extra);
   }
+  if (HasField(raw, &raw.i_projid, sizeof raw.i_projid)) stat.project = raw.i_projid;
   if (stat.type == FileType::kCharacterDevice || stat.type == FileType::kBlockDevice) stat.device = DecodeDevice(raw);
   return stat;
 }

@@ -63,8 +63,9 @@ struct FileStat {
   uint32_t link_count = 0;
   uint32_t inode = 0;
   uint32_t generation = 0;
-  uint32_t flags = 0;   // as chattr sets them
-  DeviceNumber device;  // of a character or block device
+  uint32_t flags = 0;    // as chattr sets them
+  uint32_t project = 0;  // 0 when the inode has no room for one
+  DeviceNumber device;   // of a character or block device
   Timestamp atime;
   Timestamp mtime;
   Timestamp ctime;

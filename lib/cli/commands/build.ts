@@ -7,6 +7,7 @@ import {
   parseImageReference,
   parsePlatform,
   resolveProvisioningOptions,
+  type Strategy,
   type TemplateOptions,
   type TemplateSource,
   validateTemplateOptions,
@@ -42,6 +43,7 @@ interface BuildOptions extends GlobalOptions, ProvisioningArguments {
   provisionTimeout?: number;
   bootTimeout?: number;
   check: CheckPolicy;
+  strategy?: Strategy;
   force?: boolean;
   events?: boolean;
 }
@@ -67,7 +69,7 @@ function diskOf({ diskSize, diskFree, fromOci }: BuildOptions): DiskRequest | un
 }
 
 async function templateOptionsOf(options: BuildOptions): Promise<Omit<TemplateOptions, 'store' | 'signal'>> {
-  const { memory, cpus, kernel, provisionTimeout, bootTimeout, check, force } = options;
+  const { memory, cpus, kernel, provisionTimeout, bootTimeout, check, strategy, force } = options;
   const provisioning = await provisioningOf(options);
   const templateOptions = {
     from: sourceOf(options),
@@ -78,6 +80,7 @@ async function templateOptionsOf(options: BuildOptions): Promise<Omit<TemplateOp
       ...{ provisionTimeoutMs: provisionTimeout, bootTimeoutMs: bootTimeout },
     },
     check,
+    strategy,
     force,
   };
   checkUsage(() => {
@@ -135,6 +138,11 @@ function addDiskOptions(command: Command): void {
       new Option('--check <policy>', "when to check a template's disk before it is resized")
         .choices(['auto', 'always', 'never'])
         .default('auto'),
+    )
+    .addOption(
+      new Option('--strategy <strategy>', "how a template's disk gets its size (default: resize)")
+        .choices(['resize', 'rebuild', 'copy'])
+        .conflicts('fromOci'),
     );
 }
 

@@ -10,6 +10,7 @@ import { TemplatePhase } from '../../../lib/build/template-phase.js';
 import { openImage } from '../../../lib/oci/image.js';
 import { type ProvisioningOptions, provisioningFiles } from '../../../lib/rootfs/provisioning/files.js';
 import type { CheckPolicy } from '../../../lib/rootfs/soundness.js';
+import type { Strategy } from '../../../lib/rootfs/strategy.js';
 import { openStore } from '../../../lib/storage/open-store.js';
 import { buildBase } from '../../helpers/base-build.js';
 import { makeSmallImage } from '../../helpers/small-image.js';
@@ -84,7 +85,7 @@ test('The base layer of an image depends on its manifest, the disk request and e
   ]);
 });
 
-test('The base layer of a template depends on the source build, the disk request, the check and provisioning', async () => {
+test('The base layer of a template depends on the source build, the disk request, the strategy, the check and provisioning', async () => {
   const folder = await makeScratch();
   const { reference } = await makeSmallImage(folder);
   await using store = await openStore(path.join(folder, 'store'));
@@ -97,15 +98,21 @@ test('The base layer of a template depends on the source build, the disk request
     disk?: { size: number } | { free: number },
     check: CheckPolicy = 'auto',
     provisioning = {},
+    strategy: Strategy = 'resize',
   ) => {
     const files = await provisioningFiles(provisioning);
-    return layerHash('base', new TemplatePhase(await openBuild(store, id), files, disk, check).inputs);
+    return layerHash(
+      'base',
+      new TemplatePhase(await openBuild(store, id), files, disk, check, strategy).inputs,
+    );
   };
   expectDistinct([
     ...(await Promise.all(PROVISIONINGS.map((options) => hash(one, undefined, 'auto', options)))),
     await hash(one, { size: 64 * MIB }),
     await hash(one, { free: 64 * MIB }),
     await hash(one, undefined, 'always'),
+    await hash(one, undefined, 'auto', {}, 'rebuild'),
+    await hash(one, undefined, 'auto', {}, 'copy'),
     await hash(two),
   ]);
 });
