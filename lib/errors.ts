@@ -43,7 +43,7 @@ export interface ErrorContext {
   errno?: number;
   /** The build concerned, as UUID text. */
   buildId?: string;
-  /** With GUEST_FAILED: the guest's exit code. */
+  /** Of the guest's command (with GUEST_FAILED) or of the tool that failed. */
   exitCode?: number;
   /** The last lines that the guest or a tool printed. */
   logTail?: readonly string[];

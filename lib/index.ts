@@ -49,7 +49,12 @@ export {
   Device,
   openFileDevice,
 } from './native/device.js';
-export { createFaultyDevice, createLoggingDevice } from './native/device-doubles.js';
+export {
+  createFaultyDevice,
+  createLoggingDevice,
+  type LoggedOperation,
+  type LoggingDevice,
+} from './native/device-doubles.js';
 export { type EmptyDeviceOptions, emptyDevice } from './native/empty-device.js';
 export { type Export, type ServeOptions, serve } from './native/export.js';
 export { type Ext4Stats, ext4, type FsckReport } from './native/ext4.js';
@@ -68,6 +73,7 @@ export { createOverlay, type OverlayDevice } from './native/overlay.js';
 export { type Image, type ImageOptions, openImage } from './oci/image.js';
 export { parsePlatform } from './oci/platform.js';
 export { parseImageReference } from './oci/reference.js';
+export { checkRootfs, type RootfsCheckReport } from './rootfs/check-rootfs.js';
 export { type CopyOutReport, copyOutTree } from './rootfs/copy-out.js';
 export type { DiskRequest } from './rootfs/disk-request.js';
 export { type BuildInspection, inspectBuild } from './rootfs/inspect.js';

@@ -9,16 +9,15 @@ import {
   type Store,
 } from '../index.js';
 import { checkUsage } from './arguments.js';
+import type { Interruption } from './interruption.js';
 
 export interface GlobalOptions {
   store?: string;
   json?: boolean;
 }
 
-export interface CommandContext {
-  /** Ends the command: it releases what it holds, and rejects with the reason. */
-  signal: AbortSignal;
-}
+/** What can come to a command from outside. */
+export type CommandContext = Pick<Interruption, 'signal' | 'holdOut'>;
 
 /** Adds the options that all commands have. */
 export function withGlobalOptions(command: Command): Command {
@@ -39,7 +38,7 @@ export function storeUrl({ store = defaultStoreUrl() }: GlobalOptions): string {
 /** Opens the store that the options name, for the time of `body`. */
 export async function withStore<Value>(
   options: GlobalOptions,
-  { signal }: CommandContext,
+  { signal }: Pick<CommandContext, 'signal'>,
   body: (store: Store) => Promise<Value>,
 ): Promise<Value> {
   await using store = await openStore(storeUrl(options), { signal });

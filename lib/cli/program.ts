@@ -16,7 +16,7 @@ import { addRmCommand } from './commands/rm.js';
 import { addRunCommand } from './commands/run.js';
 import { addServeCommand } from './commands/serve.js';
 import { addStatCommand } from './commands/stat.js';
-import type { CommandContext } from './context.js';
+import type { Interruption } from './interruption.js';
 
 const COMMANDS = [
   addBuildCommand,
@@ -41,17 +41,16 @@ Exit codes: 0 success; 1 failure, or the answer is no (diff, fsck, doctor); 2 wr
 130, 143, 129 ended by SIGINT, SIGTERM, SIGHUP. run ends with the exit code of its command.`;
 
 /**
- * The program; `signal` ends whatever command runs. Parsing throws CommanderError instead of ending the process, and
+ * The program; the interruption ends whatever command runs. Parsing throws CommanderError instead of ending the process, and
  * leaves it to the caller to print the error.
  */
-export function createProgram(signal: AbortSignal): Command {
+export function createProgram(interruption: Interruption): Command {
   const program = new Command('rootloom')
     .description('Builds root filesystems for microVM sandboxes')
     .version(packageVersion)
     .exitOverride()
     .configureOutput({ outputError: () => {} })
     .addHelpText('after', EXIT_CODES_TEXT);
-  const context: CommandContext = { signal };
-  for (const add of COMMANDS) add(program, context);
+  for (const add of COMMANDS) add(program, interruption);
   return program;
 }

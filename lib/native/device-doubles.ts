@@ -25,6 +25,13 @@ export interface LoggedOperation {
   errno: number;
 }
 
+export interface TakenLog {
+  /** Oldest first. */
+  operations: LoggedOperation[];
+  /** How many older ones the log had no room for. */
+  missed: number;
+}
+
 /** One line of a faulty device's plan. Of the operations that fit, the first `skip` pass and the next `count` are hit. */
 export interface Fault {
   /** Default: any. */
@@ -46,6 +53,7 @@ const native = addon as {
   createLoggingDevice(inner: DeviceHandle, logCapacity: number): DeviceHandle;
   loggingCounts(handle: DeviceHandle): Record<OperationKind, OperationCount>;
   loggingLog(handle: DeviceHandle): LoggedOperation[];
+  loggingTake(handle: DeviceHandle): TakenLog;
   loggingReset(handle: DeviceHandle): void;
   createFaultyDevice(inner: DeviceHandle, volatileCache: boolean): DeviceHandle;
   faultyArm(handle: DeviceHandle, fault: Fault): void;
@@ -63,6 +71,11 @@ export class LoggingDevice extends Device {
   /** The last operations, oldest first. */
   log(): LoggedOperation[] {
     return callNative(() => native.loggingLog(this.owned.value));
+  }
+
+  /** The operations since the log was taken before, and empties it: to follow what happens. */
+  takeLog(): TakenLog {
+    return callNative(() => native.loggingTake(this.owned.value));
   }
 
   /** Forgets counts and log. */

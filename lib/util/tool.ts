@@ -14,6 +14,7 @@ const PACKAGES = {
   busybox: 'busybox-static',
   depmod: 'kmod',
   'dpkg-deb': 'dpkg',
+  journalctl: 'systemd',
   'qemu-system-x86_64': 'qemu-system-x86',
   xz: 'xz-utils',
   zstd: 'zstd',
@@ -28,7 +29,7 @@ export interface ToolOptions {
 
 /**
  * Runs a program to its end and resolves with what it wrote. Rejects with TOOL_MISSING, naming the Debian package, IO when it
- * fails (`logTail` has its last lines), or `signal.reason`; it has been killed then.
+ * fails (`logTail` has its last lines, `exitCode` its code unless it was killed), or `signal.reason`; it has been killed then.
  *
  * @param operation What it is run for, as it follows "Cannot".
  */
@@ -57,7 +58,8 @@ export async function runTool(
   const ending =
     result.exitCode === undefined ? `was ended by ${result.signal}` : `ended with ${result.exitCode}`;
   const message = `Cannot ${operation}: ${tool} ${ending}: ${logTail.at(-1) || 'it said nothing'}`;
-  throw new RootloomError('IO', message, { operation, logTail });
+  const { exitCode } = result;
+  throw new RootloomError('IO', message, { operation, logTail, ...(exitCode !== undefined && { exitCode }) });
 }
 
 /** Where a program is. Rejects with TOOL_MISSING. */

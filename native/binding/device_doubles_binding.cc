@@ -2,6 +2,7 @@
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "native/binding/args.h"
 #include "native/binding/device_handle.h"
@@ -49,10 +50,8 @@ Napi::Value LoggingCounts(const Napi::CallbackInfo& info) {
   return counts;
 }
 
-// loggingLog(handle) → [{ operation, offset, length, durable, errno }], oldest first; errno 0 for success
-Napi::Value LoggingLog(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  const auto log = FromDeviceHandle<LoggingDevice>(info[0], "a logging device")->Log();
+// [{ operation, offset, length, durable, errno }]; errno 0 for success
+Napi::Array FromLog(Napi::Env env, const std::vector<LoggedOperation>& log) {
   Napi::Array array = Napi::Array::New(env, log.size());
   for (uint32_t i = 0; i < log.size(); ++i) {
     Napi::Object value = Napi::Object::New(env);
@@ -64,6 +63,21 @@ Napi::Value LoggingLog(const Napi::CallbackInfo& info) {
     array.Set(i, value);
   }
   return array;
+}
+
+// loggingLog(handle) → [operation], oldest first
+Napi::Value LoggingLog(const Napi::CallbackInfo& info) {
+  return FromLog(info.Env(), FromDeviceHandle<LoggingDevice>(info[0], "a logging device")->Log());
+}
+
+// loggingTake(handle) → { operations, missed }
+Napi::Value LoggingTake(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const TakenLog taken = FromDeviceHandle<LoggingDevice>(info[0], "a logging device")->TakeLog();
+  Napi::Object value = Napi::Object::New(env);
+  value.Set("operations", FromLog(env, taken.operations));
+  value.Set("missed", FromBytes(env, taken.missed));
+  return value;
 }
 
 // loggingReset(handle)
@@ -116,6 +130,7 @@ void AddDeviceDoubleFunctions(Napi::Env env, Napi::Object exports) {
   exports.Set("createLoggingDevice", Napi::Function::New(env, CreateLoggingDevice));
   exports.Set("loggingCounts", Napi::Function::New(env, LoggingCounts));
   exports.Set("loggingLog", Napi::Function::New(env, LoggingLog));
+  exports.Set("loggingTake", Napi::Function::New(env, LoggingTake));
   exports.Set("loggingReset", Napi::Function::New(env, LoggingReset));
   exports.Set("createFaultyDevice", Napi::Function::New(env, CreateFaultyDevice));
   exports.Set("faultyArm", Napi::Function::New(env, FaultyArm));

@@ -1,6 +1,7 @@
 #include "native/block/logging_device.h"
 
 #include <cerrno>
+#include <utility>
 
 namespace rootloom {
 
@@ -20,7 +21,10 @@ Status LoggingDevice::Note(const Operation& operation, Status status) {
     }
   }
   if (log_capacity_ > 0) {
-    if (log_.size() == log_capacity_) log_.pop_front();
+    if (log_.size() == log_capacity_) {
+      log_.pop_front();
+      missed_ += 1;
+    }
     LoggedOperation logged{.operation = operation, .failed = !status.ok()};
     if (logged.failed) {
       logged.error_number = status.failure().error_number != 0 ? status.failure().error_number : EIO;
@@ -40,10 +44,18 @@ std::vector<LoggedOperation> LoggingDevice::Log() const {
   return {log_.begin(), log_.end()};
 }
 
+TakenLog LoggingDevice::TakeLog() {
+  std::lock_guard lock(mutex_);
+  TakenLog taken{.operations = {log_.begin(), log_.end()}, .missed = std::exchange(missed_, 0)};
+  log_.clear();
+  return taken;
+}
+
 void LoggingDevice::Reset() {
   std::lock_guard lock(mutex_);
   counters_ = {};
   log_.clear();
+  missed_ = 0;
 }
 
 Status LoggingDevice::DoRead(uint64_t offset_bytes, std::span<std::byte> buffer) {

@@ -24,6 +24,11 @@ struct LoggedOperation {
   bool failed = false;
 };
 
+struct TakenLog {
+  std::vector<LoggedOperation> operations;
+  uint64_t missed = 0;  // that the log had no room for, since it was taken before; they are older than the others
+};
+
 // Passes everything on unchanged. Zero and Trim stay what they are: they are not counted as writes.
 class LoggingDevice final : public Device {
  public:
@@ -40,6 +45,8 @@ class LoggingDevice final : public Device {
   OperationCount CountOf(OperationKind kind) const;
   // Oldest first, in the order in which they ended.
   std::vector<LoggedOperation> Log() const;
+  // The same, and the log is empty afterwards; counts stay.
+  TakenLog TakeLog();
   // Forgets counts and log.
   void Reset();
 
@@ -63,6 +70,7 @@ class LoggingDevice final : public Device {
   mutable std::mutex mutex_;
   std::array<Counter, kOperationKindCount> counters_;  // protected by mutex_
   std::deque<LoggedOperation> log_;                    // protected by mutex_
+  uint64_t missed_ = 0;                                // protected by mutex_
 };
 
 }  // namespace rootloom

@@ -1,10 +1,11 @@
 /** Every command has a page, with its options and no others; every command of the overview is one. */
 import type { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
+import { Interruption } from '../../lib/cli/interruption.js';
 import { createProgram } from '../../lib/cli/program.js';
 import { listPages, readPage } from './pages.js';
 
-const commands = createProgram(new AbortController().signal).commands as readonly Command[];
+const commands = createProgram(new Interruption()).commands as readonly Command[];
 const names = commands.map((command) => command.name());
 
 describe('docs/cli', () => {

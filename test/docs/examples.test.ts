@@ -5,6 +5,7 @@ import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Interruption } from '../../lib/cli/interruption.js';
 import { createProgram } from '../../lib/cli/program.js';
 import { cliFile, PROJECT } from '../helpers/cli.js';
 import { ensureTemplate, TEMPLATE_TIMEOUT_MS, type TestTemplate } from '../helpers/template.js';
@@ -132,9 +133,10 @@ describe('code blocks', () => {
   it.each(select('sh', 'no-run').map(withName))('at $name: the command takes them', async ({ code }) => {
     for (const words of await splitCommands(code)) {
       // Whoever gets as far as to work with the signal has understood its arguments.
-      const understood = new Error('understood');
-      const program = createProgram(AbortSignal.abort(understood));
-      await expect(program.parseAsync(words, { from: 'user' })).rejects.toBe(understood);
+      const interruption = new Interruption();
+      interruption.receive('SIGINT');
+      const { reason } = interruption.signal;
+      await expect(createProgram(interruption).parseAsync(words, { from: 'user' })).rejects.toBe(reason);
     }
   });
 });

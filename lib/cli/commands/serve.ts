@@ -1,25 +1,14 @@
 /** `rootloom serve ID --socket PATH`: a build's disk over NBD on a unix socket, until interrupted. */
-import { once } from 'node:events';
 import type { Command } from 'commander';
 import { type Export, openRootfs, serve } from '../../index.js';
 import { parseId } from '../arguments.js';
 import { type CommandContext, type GlobalOptions, withGlobalOptions, withStore } from '../context.js';
 import { printResult } from '../output.js';
+import { waitForAbort } from '../waiting.js';
 
 interface ServeCommandOptions extends GlobalOptions {
   socket: string;
   writable?: boolean;
-}
-
-/**
- * Being interrupted is how this command ends: that is success. Neither an export nor a listener for the abort keeps the process
- * alive: a timer does.
- */
-async function waitForAbort(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  const alive = setInterval(() => {}, 2 ** 30);
-  await once(signal, 'abort');
-  clearInterval(alive);
 }
 
 export function addServeCommand(program: Command, { signal }: CommandContext): void {
@@ -39,7 +28,7 @@ export function addServeCommand(program: Command, { signal }: CommandContext): v
       const { device } = rootfs;
       await using served = await serve(device, { socketPath: options.socket, readOnly: !writable, signal });
       await announce(served, device.size);
-      await waitForAbort(signal);
+      await waitForAbort(signal); // Which is how this command ends: that is success.
     });
   });
 }

@@ -51,6 +51,20 @@ TEST(LoggingDeviceTest, KeepsTheLastOperations) {
   EXPECT_EQ(logging.CountOf(OperationKind::kTrim).failures, 1u);
 }
 
+TEST(LoggingDeviceTest, GivesTheLogAwayOnce) {
+  LoggingDevice logging(SixteenBlocks(), 2);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(IsOk(logging.Flush()));
+  const TakenLog first = logging.TakeLog();
+  EXPECT_EQ(first.operations.size(), 2u);
+  EXPECT_EQ(first.missed, 1u);
+  ASSERT_TRUE(IsOk(logging.Trim({0, kBlock})));
+  const TakenLog second = logging.TakeLog();
+  ASSERT_EQ(second.operations.size(), 1u);
+  EXPECT_EQ(second.operations[0].operation.kind, OperationKind::kTrim);
+  EXPECT_EQ(second.missed, 0u);
+  EXPECT_EQ(logging.CountOf(OperationKind::kFlush).calls, 3u);
+}
+
 TEST(FaultyDeviceTest, HitsWhatThePlanSaysAndNothingElse) {
   FaultyDevice faulty(SixteenBlocks());
   faulty.Arm({.kind = OperationKind::kRead, .skip = 2, .count = 1, .error_number = EIO});
