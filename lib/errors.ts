@@ -19,6 +19,7 @@ export const ERROR_CODES = {
   BUSY: 'Another process or call holds what is needed',
   NO_PERMISSION: 'This process lacks a right that the call needs',
   MODULE_MISSING: 'The running kernel lacks a driver that the call needs',
+  ENGINE_CRASHED: 'The process that worked on a filesystem ended, hung, or said what makes no sense',
   UNSUPPORTED_DISTRIBUTION: 'The image is of a distribution that provisioning does not know',
   GUEST_FAILED: 'A command in the guest failed',
   GUEST_TIMEOUT: 'The guest did not report in time',

@@ -333,11 +333,15 @@ Status OverlayDevice::Freeze(const CallContext& context) {
   }
   ROOTLOOM_RETURN_IF_ERROR(StoreUpper(context));
   ROOTLOOM_RETURN_IF_ERROR(SyncUpper());
+  return CheckUndamaged("freeze");
+}
+
+Status OverlayDevice::CheckUndamaged(const char* operation) {
   std::lock_guard lock(failure_mutex_);
   if (!damage_.has_value()) return Status::Ok();
   Failure failure = *damage_;
   failure.detail = "an earlier write failed, so that content may be missing: " + damage_->Message();
-  failure.operation = "freeze";
+  failure.operation = operation;
   return failure;
 }
 

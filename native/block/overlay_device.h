@@ -91,6 +91,12 @@ class OverlayDevice final : public Device {
   // failure of visit, and returns it. Fails with kInvalidArgument when the overlay is not frozen.
   Status ForEachRun(const std::function<Status(const BlockRun&)>& visit) const;
 
+  // Makes target read as this does, given that it reads as the base: writes the blocks that were written here, and
+  // zeroes those that were zeroed. Fails, having changed nothing, when anything that was written may be missing; after
+  // a failure of target's, or when the stop token was triggered, a part is done. REQUIRES: nothing is written
+  // meanwhile.
+  Status CopyChangesTo(Device& target, const CallContext& context);
+
   // Never waits.
   OverlayStats Stats() const { return {states_.data_count(), states_.zero_count()}; }
   const std::shared_ptr<Device>& base() const { return base_; }
@@ -128,6 +134,8 @@ class OverlayDevice final : public Device {
   Status StoreUpper(const CallContext& context);
   // Keeps the first failure to store something, for Freeze, and passes the status on.
   Status NoteDamage(Status status);
+  // Fails with what was noted.
+  Status CheckUndamaged(const char* operation);
 
   uint64_t RoundUpToBlock(uint64_t offset_bytes) const;
   std::mutex& StripeOf(uint64_t block);

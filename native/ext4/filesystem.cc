@@ -106,6 +106,8 @@ Result<std::unique_ptr<Filesystem>> Filesystem::Open(std::shared_ptr<Device> dev
   const errcode_t code = ext2fs_open2(io->name(), nullptr, flags, 0, 0, DeviceIo::manager(), &fs);
   if (code != 0) return FromErrcode(code, "open the filesystem of", io->device().name(), io->TakeFailure());
   fs->default_bitmap_type = EXT2FS_BMAP64_RBTREE;
+  // Or a copy of the filesystem, as resizing makes it, would take descriptor 0 for its own and duplicate it.
+  fs->mmp_fd = -1;
   auto filesystem = std::make_unique<Filesystem>(std::move(io), fs);
   // The environment may have set a time; ours comes from the caller alone.
   filesystem->SetTime(std::nullopt);

@@ -25,6 +25,7 @@ enum class StatusKind : uint8_t {
   kBusy,             // somebody else holds what is needed
   kPermission,       // this process lacks a right that is needed
   kModuleMissing,    // the running kernel lacks a driver that is needed
+  kEngineCrashed,    // the process that worked on a filesystem ended, hung, or said what makes no sense
 };
 
 // The stable name of a kind, as seen by JavaScript: "INVALID_ARGUMENT", "NOT_FOUND", ...

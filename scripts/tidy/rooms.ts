@@ -19,10 +19,15 @@ export const NATIVE_ROOMS: readonly RoomRule[] = [
     may: ['native/util', 'native/block/device.h'],
     owns: [/^ext2fs\//, /^et\//, /^archive/, /^e2p\//, /^uuid\//],
   },
+  {
+    room: 'native/isolation',
+    may: ['native/util', 'native/block', 'native/nbd', 'native/ext4'],
+    owns: [/^seccomp/],
+  },
   { room: 'native/keeper', may: ['native/util'] },
   {
     room: 'native/binding',
-    may: ['native/util', 'native/block', 'native/chain', 'native/nbd', 'native/ext4'],
+    may: ['native/util', 'native/block', 'native/chain', 'native/nbd', 'native/ext4', 'native/isolation'],
     owns: [/^napi/, /^node_api/],
   },
 ];

@@ -68,6 +68,9 @@ char* rootloom_engine_getenv(const char* name);
 #define getenv(name) rootloom_engine_getenv(name)
 #define putenv(text) 0
 #define isatty(fd) 0
+/* Times as text are UTC's: equal inputs give equal output, wherever the host is. */
+#define localtime(time) gmtime(time)
+#define ctime(time) asctime(gmtime(time))
 #define tcgetattr(...) (-1)
 #define tcsetattr(...) (-1)
 #define sigaction(...) 0

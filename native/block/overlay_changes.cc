@@ -1,0 +1,41 @@
+// OverlayDevice::CopyChangesTo: an overlay's changes, put into the device below it.
+#include <algorithm>
+#include <vector>
+
+#include "native/block/overlay_device.h"
+#include "native/block/parts.h"
+
+namespace rootloom {
+
+namespace {
+
+// Between two looks at the stop token.
+constexpr uint64_t kPieceBytes = 1 << 20;
+constexpr uint64_t kZeroPieceBytes = 64 << 20;
+
+}  // namespace
+
+Status OverlayDevice::CopyChangesTo(Device& target, const CallContext& context) {
+  constexpr const char* kOperation = "copy the changes of";
+  ROOTLOOM_RETURN_IF_ERROR(CheckUndamaged(kOperation));
+  std::vector<std::byte> buffer(kPieceBytes);
+  const uint64_t end_block = block_count();
+  for (uint64_t block = 0; block < end_block;) {
+    const BlockRun run = states_.RunAt(block, end_block);
+    block = run.end_block();
+    if (run.state == BlockState::kAbsent) continue;
+    const uint64_t offset_bytes = run.first_block * block_size_;
+    const Range range{offset_bytes, std::min(run.block_count * block_size_, size_bytes() - offset_bytes)};
+    const bool is_data = run.state == BlockState::kData;
+    ROOTLOOM_RETURN_IF_ERROR(ForEachPart(range, is_data ? kPieceBytes : kZeroPieceBytes, [&](Range part) -> Status {
+      ROOTLOOM_RETURN_IF_ERROR(context.CheckStopped(kOperation));
+      if (!is_data) return target.Zero(part);
+      const std::span<std::byte> piece(buffer.data(), part.length_bytes);
+      ROOTLOOM_RETURN_IF_ERROR(Read(part.offset_bytes, piece));
+      return target.Write(part.offset_bytes, piece);
+    }));
+  }
+  return Status::Ok();
+}
+
+}  // namespace rootloom

@@ -1,0 +1,97 @@
+// rootloom-ext4 OWNER MEMORY CPU LOG   works on one ext4 filesystem for the process OWNER, confined
+//
+// It is started by native/isolation with the descriptors of helper_setup.h, says Hello, takes one request, and ends
+// with its answer. See messages.h for what is said, and sandbox.h for what it may.
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <ctime>
+#include <new>
+
+#include "native/isolation/frame.h"
+#include "native/isolation/helper/operations.h"
+#include "native/isolation/helper/remote_device.h"
+#include "native/isolation/helper/sandbox.h"
+#include "native/isolation/helper_setup.h"
+
+namespace rootloom {
+namespace {
+
+constexpr int kExitUsage = 64;
+constexpr auto kProgressInterval = std::chrono::milliseconds(50);
+
+Status Send(HelperMessage kind, std::span<const std::byte> payload) { return SendFrame(kControlFd, kind, payload); }
+
+class ProgressSender {
+ public:
+  void operator()(const Progress& progress) {
+    const auto now = std::chrono::steady_clock::now();
+    if (now - last_ < kProgressInterval) return;
+    last_ = now;
+    // An owner that is gone ends this process by other means.
+    [[maybe_unused]] const Status ignored = Send(HelperMessage::kProgress, EncodeProgress(progress));
+  }
+
+ private:
+  std::chrono::steady_clock::time_point last_{};
+};
+
+// The owner makes the overlay, over the one device that there is.
+Result<std::shared_ptr<Device>> MakeScratch(const std::shared_ptr<Device>& base) {
+  ROOTLOOM_RETURN_IF_ERROR(Send(HelperMessage::kScratch, {}));
+  ROOTLOOM_ASSIGN_OR_RETURN(ReceivedFrame reply, ReceiveFrame(kControlFd));
+  if (reply.frame.kind != HelperMessage::kScratch || !reply.passed.valid()) {
+    return Status::Errno("make a scratch copy of", base->name(), ENOSPC);
+  }
+  return std::shared_ptr<Device>(std::make_shared<RemoteDevice>(
+      std::move(reply.passed), RemoteDeviceFacts{.name = "scratch copy of " + base->name(),
+                                                 .size_bytes = base->size_bytes(),
+                                                 .block_size = base->block_size(),
+                                                 .writable = true}));
+}
+
+HelperAnswer Answer(const HelperRequest& request) {
+  const auto device =
+      std::make_shared<RemoteDevice>(UniqueFd(kDiskFd), RemoteDeviceFacts{.name = request.device_name,
+                                                                          .size_bytes = request.device_size_bytes,
+                                                                          .block_size = request.device_block_size,
+                                                                          .writable = request.device_writable});
+  const auto give_entries = [](const std::vector<WalkEntry>& entries) {
+    return Send(HelperMessage::kEntries, EncodeEntries(entries));
+  };
+  try {
+    return RunOperation(request, device, MakeScratch, give_entries, {.stop = {}, .report = ProgressSender()});
+  } catch (const std::bad_alloc&) {
+    return Status::Errno("work on the filesystem of", request.device_name, ENOMEM);
+  }
+}
+
+Status Serve() {
+  ROOTLOOM_RETURN_IF_ERROR(Send(HelperMessage::kHello, EncodeHello({})));
+  ROOTLOOM_ASSIGN_OR_RETURN(const ReceivedFrame received, ReceiveFrame(kControlFd));
+  const std::optional<HelperRequest> request = DecodeRequest(received.frame.payload);
+  if (received.frame.kind != HelperMessage::kRequest || !request) return Status::Corrupt("take a request", "");
+  return Send(HelperMessage::kAnswer, EncodeAnswer(Answer(*request)));
+}
+
+int Main(const unsigned long long (&arguments)[kHelperArgumentCount]) {
+  ::tzset();  // Reads a file, which is not allowed later; the C library asks for it once, even for UTC.
+  const SandboxLimits limits{.memory_bytes = arguments[1], .cpu_seconds = arguments[2], .log_bytes = arguments[3]};
+  const Status confined = Confine(limits, static_cast<int>(arguments[0]));
+  if (confined.ok()) return Serve().ok() ? 0 : 1;
+  [[maybe_unused]] const Status ignored = Send(HelperMessage::kAnswer, EncodeAnswer(confined));
+  return 1;
+}
+
+}  // namespace
+}  // namespace rootloom
+
+int main(int argc, char** argv) {
+  if (argc != 1 + static_cast<int>(rootloom::kHelperArgumentCount)) return rootloom::kExitUsage;
+  unsigned long long arguments[rootloom::kHelperArgumentCount];
+  for (size_t i = 0; i < rootloom::kHelperArgumentCount; ++i) arguments[i] = std::strtoull(argv[i + 1], nullptr, 10);
+  // Without destructors: what they would do is the kernel's to do.
+  ::_exit(rootloom::Main(arguments));
+}

@@ -1,0 +1,64 @@
+// RemoteDevice: the helper's end of a device that its owner serves over the NBD protocol on a socket.
+//
+// One request at a time, each answered before the next: libext2fs works the same way. There is no handshake; the
+// session has structured replies and base:allocation. The owner is trusted: an answer that breaks the protocol is a
+// failure, and every later call fails, too.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "native/block/device.h"
+#include "native/util/unique_fd.h"
+
+namespace rootloom {
+
+class ExtentList;
+
+struct RemoteDeviceFacts {
+  std::string name;
+  uint64_t size_bytes = 0;
+  uint32_t block_size = kDefaultBlockSize;
+  bool writable = false;
+};
+
+// Not thread-safe, unlike other devices: the helper has one thread.
+class RemoteDevice final : public Device {
+ public:
+  RemoteDevice(UniqueFd socket, RemoteDeviceFacts facts) : socket_(std::move(socket)), facts_(std::move(facts)) {}
+
+  std::string name() const override { return facts_.name; }
+  uint64_t size_bytes() const override { return facts_.size_bytes; }
+  uint32_t block_size() const override { return facts_.block_size; }
+  bool writable() const override { return facts_.writable; }
+  Status Flush() override;
+
+ protected:
+  Status DoRead(uint64_t offset_bytes, std::span<std::byte> buffer) override;
+  Status DoWrite(uint64_t offset_bytes, std::span<const std::byte> data, Durability durability) override;
+  Status DoZero(Range range, Durability durability) override;
+  Status DoTrim(Range range) override;
+  Result<std::vector<Extent>> DoExtents(Range range, size_t max_count) override;
+
+ private:
+  struct Call;
+  struct Reply;
+
+  Status Send(const Call& call);
+  // The header of the reply to the last call, with the payload of an error read.
+  Result<Reply> ReceiveReply(const Call& call);
+  // Sends a call whose reply has no payload.
+  Status Run(const Call& call);
+  // Adds the extents at the front of the range, and says where they end; nothing when there is no room for more.
+  Result<std::optional<uint64_t>> AddExtents(Range range, ExtentList& extents);
+  Status SendBytes(const void* bytes, size_t length);
+  Status ReceiveBytes(void* bytes, size_t length);
+  Status Broken(const char* detail);
+
+  const UniqueFd socket_;
+  const RemoteDeviceFacts facts_;
+  uint64_t last_cookie_ = 0;
+  bool broken_ = false;
+};
+
+}  // namespace rootloom

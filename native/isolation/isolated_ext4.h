@@ -1,0 +1,53 @@
+// The engine's operations in a helper process: what native/ext4 offers under the same names, for filesystems that
+// nobody vouches for.
+//
+// A helper that crashes, hangs or lies is kEngineCrashed. The device changes only after the helper has succeeded: until
+// then everything that it writes is in an overlay of its own, and what is given up with a failure is that overlay. Only
+// the copying of its changes into the device, at the end, can leave something half done: when the device fails then, or
+// the stop token is triggered. Beyond that each function fails as its namesake does.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "native/ext4/fsck.h"
+#include "native/ext4/journal.h"
+#include "native/ext4/resize.h"
+#include "native/ext4/stats.h"
+#include "native/ext4/tree_types.h"
+#include "native/isolation/supervisor.h"
+
+namespace rootloom::isolated {
+
+using DevicePtr = std::shared_ptr<Device>;
+
+Result<Ext4Stats> ReadStats(DevicePtr device, const IsolationOptions& options, const CallContext& context);
+
+Result<FsckReport> Fsck(DevicePtr device, const FsckRequest& request, const IsolationOptions& options,
+                        const CallContext& context);
+
+Result<ReplayReport> ReplayJournal(DevicePtr device, std::optional<int64_t> time, const IsolationOptions& options,
+                                   const CallContext& context);
+
+Result<ResizeReport> Resize(DevicePtr device, const ResizeRequest& request, const IsolationOptions& options,
+                            const CallContext& context);
+
+Result<uint64_t> MinimumSize(DevicePtr device, const IsolationOptions& options, const CallContext& context);
+
+struct WalkRequest {
+  std::string path = "/";
+  WalkDetail detail = WalkDetail::kStat;
+};
+
+// Lists every file below a path, as Ext4Tree::StartWalk does, and gives their number. take_entries is called with some
+// at a time, by the calling thread; its failure ends the walk. The names and numbers are the image's own, and the
+// helper's: anything may be in them.
+Result<uint64_t> Walk(DevicePtr device, const WalkRequest& request,
+                      const std::function<Status(std::vector<WalkEntry>)>& take_entries,
+                      const IsolationOptions& options, const CallContext& context);
+
+}  // namespace rootloom::isolated

@@ -1,0 +1,272 @@
+#include "native/isolation/supervisor.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <list>
+#include <optional>
+#include <stop_token>
+
+#include "native/isolation/frame.h"
+#include "native/isolation/served_disk.h"
+#include "native/nbd/wake_event.h"
+
+namespace rootloom {
+
+namespace {
+
+// The helper sends one request at a time to each disk.
+constexpr uint32_t kDiskThreads = 2;
+// More than any operation has at once, and in all.
+constexpr size_t kMaxLiveScratches = 4;
+constexpr int kMaxScratches = 1000;
+constexpr size_t kReceiveBytes = 64 << 10;
+
+const char* OperationName(HelperOperation operation) {
+  switch (operation) {
+    case HelperOperation::kStats:
+      return "read the state of";
+    case HelperOperation::kFsck:
+      return "check";
+    case HelperOperation::kReplayJournal:
+      return "replay the journal of";
+    case HelperOperation::kResize:
+      return "resize the filesystem of";
+    case HelperOperation::kMinimumSize:
+      return "find the smallest size of";
+    case HelperOperation::kWalk:
+      return "list the files of";
+  }
+  return "work on";
+}
+
+std::string EndText(const HelperEnd& end) {
+  if (end.signal == SIGSYS) return "its helper asked the kernel for what it may not, and was ended";
+  if (end.signal == SIGXCPU) return "its helper used up its processor time, and was ended";
+  if (end.signal)
+    return "its helper was ended by signal " + std::to_string(*end.signal) + " (" + ::strsignal(*end.signal) + ")";
+  if (end.exit_code) return "its helper ended with status " + std::to_string(*end.exit_code) + " and no answer";
+  return "its helper ended without an answer";
+}
+
+class Supervision {
+ public:
+  Supervision(const HelperRequest& request, const std::shared_ptr<Device>& device, const IsolationOptions& options,
+              const std::function<Status(std::vector<WalkEntry>)>& take_entries, const CallContext& context,
+              nbd::WakeEvent wake)
+      : request_(request),
+        device_(device),
+        options_(options),
+        take_entries_(take_entries),
+        context_(context),
+        wake_(std::move(wake)) {}
+
+  Result<HelperValue> Run() {
+    const std::stop_callback wake_on_stop(context_.stop, [this] { wake_.Wake(); });
+    UniqueFd control_peer;
+    UniqueFd disk_peer;
+    ROOTLOOM_RETURN_IF_ERROR(MakeSocketPair(control_, control_peer));
+    ROOTLOOM_ASSIGN_OR_RETURN(disk_, ServedDisk::Start(device_, request_.device_writable, workers_, disk_peer));
+    ROOTLOOM_ASSIGN_OR_RETURN(HelperProcess helper,
+                              HelperProcess::Start(options_.helper_path, options_.limits, control_peer, disk_peer));
+    // Or its end would not be the end of the connections.
+    control_peer.Reset();
+    disk_peer.Reset();
+    Result<HelperAnswer> answer = Converse();
+    const HelperEnd end = helper.End();
+    const bool crashed = !answer.ok() && answer.status().failure().kind == StatusKind::kEngineCrashed;
+    if (crashed && hung_up_) answer = Crashed(EndText(end));
+    if (crashed) answer = WithLog(answer.status().failure(), helper.LogTail());
+    return Judge(std::move(answer));
+  }
+
+ private:
+  Failure Crashed(std::string detail) const {
+    return {.kind = StatusKind::kEngineCrashed,
+            .operation = OperationName(request_.operation),
+            .detail = std::move(detail),
+            .path = request_.device_name};
+  }
+  Failure Nonsense(const std::string& what) const { return Crashed("its helper said what makes no sense: " + what); }
+
+  static Failure WithLog(Failure failure, const std::string& log) {
+    if (!log.empty()) failure.detail += "; it said: " + log;
+    return failure;
+  }
+
+  // What the owner is told, given what the helper said last.
+  Result<HelperValue> Judge(Result<HelperAnswer> answer) {
+    ROOTLOOM_RETURN_IF_ERROR(context_.CheckStopped(OperationName(request_.operation)));
+    // Waits for what the helper had begun, for it may fail yet.
+    const std::shared_ptr<WatchedDevice> watched = disk_->shared_device();
+    disk_.reset();
+    if (const auto failure = watched->first_failure()) return *failure;
+    const bool failed = !answer.ok() || !answer->ok();
+    if (failed && scratch_failure_) return *scratch_failure_;
+    for (const auto& scratch : scratches_) {
+      const auto failure = scratch->device().first_failure();
+      if (failed && failure) return *failure;
+    }
+    if (!answer.ok()) return answer.status();
+    return std::move(answer).value();
+  }
+
+  // Talks with the helper until it has answered. Fails with kEngineCrashed, or kCancelled.
+  Result<HelperAnswer> Converse() {
+    for (;;) {
+      ROOTLOOM_ASSIGN_OR_RETURN(std::optional<Frame> frame, NextFrame());
+      if (!frame) {
+        ROOTLOOM_RETURN_IF_ERROR(Receive());
+        continue;
+      }
+      if (frame->kind == HelperMessage::kAnswer) {
+        std::optional<HelperAnswer> answer = DecodeAnswer(frame->payload, request_.operation);
+        // Before its Hello it can only say why there is none.
+        if (!answer || (!greeted_ && answer->ok())) return Nonsense("an answer to something else");
+        return *std::move(answer);
+      }
+      ROOTLOOM_RETURN_IF_ERROR(Handle(*frame));
+    }
+  }
+
+  Result<std::optional<Frame>> NextFrame() {
+    Result<std::optional<Frame>> frame = reader_.Next();
+    if (frame.ok()) return frame;
+    return Nonsense(frame.status().failure().detail);
+  }
+
+  // Waits for bytes, and takes them. Fails when none will come.
+  Status Receive() {
+    ROOTLOOM_RETURN_IF_ERROR(WaitForBytes());
+    std::array<std::byte, kReceiveBytes> buffer;
+    const ssize_t received = ::recv(control_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+    if (received < 0 && (errno == EINTR || errno == EAGAIN)) return Status::Ok();
+    if (received <= 0) {
+      hung_up_ = true;
+      return Crashed("its helper hung up");
+    }
+    reader_.Add(std::span(buffer).first(static_cast<size_t>(received)));
+    return Status::Ok();
+  }
+
+  Status WaitForBytes() {
+    for (;;) {
+      ROOTLOOM_RETURN_IF_ERROR(context_.CheckStopped(OperationName(request_.operation)));
+      const uint64_t activity = Activity();
+      std::array<pollfd, 2> entries = {{{control_.get(), POLLIN, 0}, {wake_.fd(), POLLIN, 0}}};
+      const int ready = ::poll(entries.data(), entries.size(), static_cast<int>(options_.stall_timeout.count()));
+      if (entries[0].revents != 0 && ready > 0) return Status::Ok();
+      if (ready == 0 && Activity() == activity && !IsBusy()) {
+        return Crashed("its helper gave no sign of life for " + std::to_string(options_.stall_timeout.count()) + " ms");
+      }
+    }
+  }
+
+  uint64_t Activity() {
+    uint64_t sum = disk_->device().activity();
+    for (const auto& scratch : scratches_) sum += scratch->device().activity();
+    return sum;
+  }
+
+  bool IsBusy() {
+    if (disk_->device().busy()) return true;
+    for (const auto& scratch : scratches_) {
+      if (scratch->device().busy()) return true;
+    }
+    return false;
+  }
+
+  // Everything but the answer.
+  Status Handle(const Frame& frame) {
+    if (!greeted_) {
+      const std::optional<Hello> hello = DecodeHello(frame.payload);
+      if (frame.kind != HelperMessage::kHello || !hello || hello->version != kHelperVersion) {
+        return Nonsense("it is of another version");
+      }
+      greeted_ = true;
+      return Send(HelperMessage::kRequest, EncodeRequest(request_));
+    }
+    switch (frame.kind) {
+      case HelperMessage::kProgress: {
+        const std::optional<Progress> progress = DecodeProgress(frame.payload);
+        if (!progress) return Nonsense("a report of its progress");
+        context_.report(*progress);
+        return Status::Ok();
+      }
+      case HelperMessage::kScratch:
+        return GiveScratch();
+      case HelperMessage::kEntries: {
+        std::optional<std::vector<WalkEntry>> entries = DecodeEntries(frame.payload);
+        if (!entries || request_.operation != HelperOperation::kWalk) return Nonsense("a list of files");
+        return take_entries_(*std::move(entries));
+      }
+      default:
+        return Nonsense("a message out of turn");
+    }
+  }
+
+  // The helper waits for what it asked for, so its end of the socket has room.
+  Status Send(HelperMessage kind, std::span<const std::byte> payload, int passed_fd = -1) {
+    const Status sent = SendFrame(control_.get(), kind, payload, passed_fd);
+    if (sent.ok()) return sent;
+    hung_up_ = true;
+    return Crashed("its helper hung up");
+  }
+
+  // Without a descriptor the answer is no. Why, is remembered here.
+  Status GiveScratch() {
+    scratches_.remove_if([](const auto& scratch) { return scratch->ended(); });
+    if (scratches_.size() >= kMaxLiveScratches || scratch_count_ == kMaxScratches) {
+      return Nonsense("it wants one scratch copy after another");
+    }
+    UniqueFd peer;
+    const Status made = MakeScratch(peer);
+    if (!made.ok()) scratch_failure_ = made.failure();
+    return Send(HelperMessage::kScratch, {}, made.ok() ? peer.get() : -1);
+  }
+
+  Status MakeScratch(UniqueFd& peer) {
+    const std::string upper_path = options_.scratch_path + "-" + std::to_string(++scratch_count_);
+    ROOTLOOM_ASSIGN_OR_RETURN(auto overlay, MakeOverlayOn(device_, upper_path));
+    ROOTLOOM_ASSIGN_OR_RETURN(auto disk, ServedDisk::Start(std::move(overlay), true, workers_, peer));
+    scratches_.push_back(std::move(disk));
+    return Status::Ok();
+  }
+
+  const HelperRequest& request_;
+  const std::shared_ptr<Device>& device_;
+  const IsolationOptions& options_;
+  const std::function<Status(std::vector<WalkEntry>)>& take_entries_;
+  const CallContext& context_;
+  const nbd::WakeEvent wake_;
+  nbd::WorkerPool workers_{kDiskThreads};
+  UniqueFd control_;
+  FrameReader reader_;
+  std::unique_ptr<ServedDisk> disk_;
+  std::list<std::unique_ptr<ServedDisk>> scratches_;
+  int scratch_count_ = 0;
+  std::optional<Failure> scratch_failure_;
+  bool greeted_ = false;
+  bool hung_up_ = false;
+};
+
+}  // namespace
+
+Result<HelperValue> RunHelper(HelperRequest request, const std::shared_ptr<Device>& device,
+                              const IsolationOptions& options,
+                              const std::function<Status(std::vector<WalkEntry>)>& take_entries,
+                              const CallContext& context) {
+  ROOTLOOM_RETURN_IF_ERROR(context.CheckStopped(OperationName(request.operation)));
+  if (request.device_name.empty()) request.device_name = device->name();
+  request.device_size_bytes = device->size_bytes();
+  request.device_block_size = device->block_size();
+  request.device_writable = request.device_writable && device->writable();
+  ROOTLOOM_ASSIGN_OR_RETURN(nbd::WakeEvent wake, nbd::WakeEvent::Create());
+  return Supervision(request, device, options, take_entries, context, std::move(wake)).Run();
+}
+
+}  // namespace rootloom

@@ -1,0 +1,140 @@
+// The engine in a helper does what it does in this process, to the byte.
+#include <gtest/gtest.h>
+
+#include "native/block/faulty_device.h"
+#include "test/native/isolation/isolation_testing.h"
+
+namespace rootloom::testing {
+namespace {
+
+constexpr int64_t kTime = 1'700'000'000;
+
+class IsolatedExt4Test : public ::testing::Test {
+ protected:
+  std::shared_ptr<Device> Copy(const std::shared_ptr<Device>& device) { return ToMemory(ReadAll(*device)); }
+
+  const Isolation isolation_;
+  const IsolationOptions options_ = isolation_.options();
+  Scratch scratch_;
+};
+
+// A filesystem of stock mke2fs with files, in memory.
+std::shared_ptr<Device> FullFilesystem(const TempFolder& folder) {
+  MakeContent(folder.File("content"), 300);
+  const std::string image = folder.File("image");
+  Extend((std::ofstream(image), image), 96 << 20);
+  EXPECT_TRUE(ToolSucceeds("mke2fs -q -F -t ext4 -d '" + folder.File("content") + "' '" + image + "'"));
+  return ToMemory(ReadAll(*OpenImage(image)));
+}
+
+TEST_F(IsolatedExt4Test, ReadStatsGivesTheSame) {
+  const auto device = SomeFilesystem(64 << 20, 64 << 20);
+  const auto here = ReadStats(device, CallContext());
+  const auto there = isolated::ReadStats(device, options_, CallContext());
+  ASSERT_TRUE(IsOk(here));
+  ASSERT_TRUE(IsOk(there));
+  EXPECT_EQ(there->size_bytes, here->size_bytes);
+  EXPECT_EQ(there->block_size, here->block_size);
+  EXPECT_EQ(there->free_bytes, here->free_bytes);
+  EXPECT_EQ(there->reserved_bytes, here->reserved_bytes);
+  EXPECT_EQ(there->used_bytes, here->used_bytes);
+  EXPECT_EQ(there->inode_count, here->inode_count);
+  EXPECT_EQ(there->free_inode_count, here->free_inode_count);
+  EXPECT_EQ(there->max_grown_bytes, here->max_grown_bytes);
+  EXPECT_EQ(there->uuid, here->uuid);
+  EXPECT_EQ(there->label, here->label);
+  EXPECT_EQ(there->features, here->features);
+  EXPECT_TRUE(there->clean);
+  EXPECT_EQ(there->created_time, here->created_time);
+  EXPECT_EQ(there->written_time, here->written_time);
+}
+
+TEST_F(IsolatedExt4Test, ResizeMakesTheSameBytes) {
+  for (const uint64_t size_bytes : {uint64_t{300} << 20, uint64_t{24} << 20}) {
+    const auto here = SomeFilesystem(64 << 20, 512 << 20);
+    const auto there = SomeFilesystem(64 << 20, 512 << 20);
+    const ResizeRequest request{.size_bytes = size_bytes, .time = kTime};
+    const auto report_here = Resize(here, request, scratch_.factory(), CallContext());
+    const auto report_there = isolated::Resize(there, request, options_, CallContext());
+    ASSERT_TRUE(IsOk(report_here));
+    ASSERT_TRUE(IsOk(report_there));
+    EXPECT_EQ(report_there->new_size_bytes, report_here->new_size_bytes);
+    EXPECT_EQ(report_there->io.blocks_written, report_here->io.blocks_written);
+    EXPECT_EQ(report_there->checked, report_here->checked);
+    EXPECT_TRUE(ReadAll(*here) == ReadAll(*there)) << size_bytes;
+  }
+}
+
+TEST_F(IsolatedExt4Test, ResizeSaysWhatWouldDo) {
+  const TempFolder folder;
+  const auto device = FullFilesystem(folder);
+  const std::string before = ReadAll(*device);
+  const auto report = isolated::Resize(device, {.size_bytes = 4 << 20, .time = std::nullopt}, options_, CallContext());
+  ASSERT_FALSE(report.ok());
+  EXPECT_EQ(report.status().failure().kind, StatusKind::kTooSmall);
+  const auto minimum = isolated::MinimumSize(device, options_, CallContext());
+  ASSERT_TRUE(IsOk(minimum));
+  EXPECT_EQ(report.status().failure().minimum_bytes, minimum.value());
+  EXPECT_TRUE(ReadAll(*device) == before);
+  EXPECT_TRUE(IsOk(isolated::Resize(device, {.size_bytes = *minimum, .time = std::nullopt}, options_, CallContext())));
+}
+
+TEST_F(IsolatedExt4Test, FsckRepairsTheSame) {
+  const TempFolder folder;
+  const auto here = FullFilesystem(folder);
+  const std::string wrong(512, '\x5a');
+  // A part of the inode table, behind the first group's bitmaps.
+  ASSERT_TRUE(IsOk(here->Write(1 << 20, std::as_bytes(std::span(wrong)))));
+  const auto there = Copy(here);
+  const auto found = isolated::Fsck(there, {.repair = false, .time = kTime}, options_, CallContext());
+  ASSERT_TRUE(IsOk(found));
+  EXPECT_TRUE(ReadAll(*here) == ReadAll(*there)) << "a check writes nothing";
+  const auto report_here = Fsck(here, {.repair = true, .time = kTime}, CallContext());
+  const auto report_there = isolated::Fsck(there, {.repair = true, .time = kTime}, options_, CallContext());
+  ASSERT_TRUE(IsOk(report_here));
+  ASSERT_TRUE(IsOk(report_there));
+  EXPECT_FALSE(report_there->clean());
+  EXPECT_EQ(report_there->exit_bits, report_here->exit_bits);
+  EXPECT_EQ(report_there->output, report_here->output);
+  EXPECT_EQ(report_there->problem_count, report_here->problem_count);
+  EXPECT_TRUE(ReadAll(*here) == ReadAll(*there));
+}
+
+TEST_F(IsolatedExt4Test, WalkListsEveryFile) {
+  const TempFolder folder;
+  const auto device = FullFilesystem(folder);
+  std::vector<std::string> paths;
+  const auto take = [&](std::vector<WalkEntry> entries) {
+    for (WalkEntry& entry : entries) paths.push_back(std::move(entry.path));
+    return Status::Ok();
+  };
+  const auto count =
+      isolated::Walk(device, {.path = "/", .detail = WalkDetail::kDigest}, take, options_, CallContext());
+  ASSERT_TRUE(IsOk(count));
+  EXPECT_EQ(count.value(), paths.size());
+  EXPECT_GT(paths.size(), 300u);
+  EXPECT_EQ(paths.front(), "/");
+}
+
+TEST_F(IsolatedExt4Test, ReportsWhatTheDeviceFailedWith) {
+  const auto faulty = std::make_shared<FaultyDevice>(SomeFilesystem(64 << 20, 64 << 20));
+  faulty->Arm({.kind = OperationKind::kRead, .error_number = ENODATA});
+  const auto stats = isolated::ReadStats(faulty, options_, CallContext());
+  ASSERT_FALSE(stats.ok());
+  EXPECT_EQ(stats.status().failure().kind, StatusKind::kIo);
+  EXPECT_EQ(stats.status().failure().error_number, ENODATA);
+}
+
+TEST_F(IsolatedExt4Test, RefusesToChangeWhatIsNotWritable) {
+  const TempFolder folder;
+  const std::string image = folder.File("image");
+  { CreateFile(image, 16 << 20); }
+  const auto device = FileDevice::Open(image, {.writable = false});
+  ASSERT_TRUE(IsOk(device));
+  const auto report = isolated::Fsck(device.value(), {.repair = true, .time = kTime}, options_, CallContext());
+  ASSERT_FALSE(report.ok());
+  EXPECT_EQ(report.status().failure().error_number, EROFS);
+}
+
+}  // namespace
+}  // namespace rootloom::testing

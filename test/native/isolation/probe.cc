@@ -1,0 +1,147 @@
+// A helper that does what the owner names in the path of a walk, once it is confined. Answers 0 for what it could not
+// do, 1 for what it could, and more where a number was asked for.
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <functional>
+#include <map>
+
+#include "native/isolation/frame.h"
+#include "native/isolation/helper/remote_device.h"
+#include "native/isolation/helper/sandbox.h"
+#include "native/isolation/helper_setup.h"
+
+namespace rootloom {
+namespace {
+
+using Deed = std::function<uint64_t()>;
+
+Status Send(HelperMessage kind, std::span<const std::byte> payload) { return SendFrame(kControlFd, kind, payload); }
+
+[[noreturn]] void Spin() {
+  for (;;) asm volatile("");
+}
+
+uint64_t Execute() {
+  char path[] = "/bin/true";
+  char* arguments[] = {path, nullptr};
+  ::execve(path, arguments, nullptr);
+  return 0;
+}
+
+uint64_t Fork() {
+  const pid_t pid = ::fork();
+  if (pid == 0) ::_exit(0);
+  return pid > 0 ? 1 : 0;
+}
+
+uint64_t OpenDescriptors() {
+  uint64_t count = 0;
+  char byte;
+  for (int fd = kHelperFdCount; fd < 1024; ++fd) {
+    if (::read(fd, &byte, 0) == 0 || errno != EBADF) count += 1;
+  }
+  return count;
+}
+
+uint64_t SendRaw(const void* bytes, size_t length) {
+  return ::send(kControlFd, bytes, length, MSG_NOSIGNAL) == static_cast<ssize_t>(length) ? 1 : 0;
+}
+
+uint64_t ClaimMuch() {
+  const uint32_t header[] = {static_cast<uint32_t>(HelperMessage::kAnswer), 0xffffffff};
+  SendRaw(header, sizeof header);
+  Spin();
+}
+
+uint64_t Talk(HelperMessage kind, std::span<const std::byte> payload) {
+  while (Send(kind, payload).ok()) {
+  }
+  return 1;
+}
+
+uint64_t WriteToDisk(const HelperRequest& request) {
+  RemoteDevice device(UniqueFd(kDiskFd),
+                      {.name = "disk", .size_bytes = request.device_size_bytes, .block_size = 4096, .writable = true});
+  const std::vector<std::byte> junk(4096, std::byte{0x77});
+  return device.Write(0, junk).ok() ? 1 : 0;
+}
+
+std::map<std::string, Deed> Deeds(const HelperRequest& request) {
+  return {
+      {"open", [] { return ::open("/etc/passwd", O_RDONLY) >= 0 ? 1 : 0; }},
+      {"socket", [] { return ::socket(AF_INET, SOCK_STREAM, 0) >= 0 ? 1 : 0; }},
+      {"fork", Fork},
+      {"execve", Execute},
+      {"ptrace", [] { return ::ptrace(PTRACE_ATTACH, ::getppid(), nullptr, nullptr) == 0 ? 1 : 0; }},
+      {"kill", [] { return ::kill(static_cast<pid_t>(1), 0) == 0 ? 1 : 0; }},
+      {"duplicate", [] { return ::dup(kControlFd) >= 0 ? 1 : 0; }},
+      {"limit",
+       [] {
+         const rlimit more{RLIM_INFINITY, RLIM_INFINITY};
+         return ::setrlimit(RLIMIT_CPU, &more) == 0 ? 1 : 0;
+       }},
+      {"code",
+       [] {
+         return ::mmap(nullptr, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED ? 1 : 0;
+       }},
+      {"memory",
+       [] {
+         void* much = ::mmap(nullptr, size_t{8} << 30, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+         return much != MAP_FAILED ? 1 : 0;
+       }},
+      {"user", [] { return uint64_t{::getuid()}; }},
+      {"descriptors", OpenDescriptors},
+      {"environment", [] { return ::environ == nullptr || *::environ == nullptr ? 0 : 1; }},
+      {"crash",
+       [] {
+         ::raise(SIGSEGV);
+         return 0;
+       }},
+      {"abort", []() -> uint64_t { std::abort(); }},
+      {"leave", []() -> uint64_t { ::_exit(0); }},
+      {"hang", []() -> uint64_t { Spin(); }},
+      {"garbage", [] { return SendRaw("rootloom rootloom rootloom", 26); }},
+      {"much", ClaimMuch},
+      {"progress", [] { return Talk(HelperMessage::kProgress, EncodeProgress({.step = "on and on"})); }},
+      {"scratches", [] { return Talk(HelperMessage::kScratch, {}); }},
+      {"again", [] { return Talk(HelperMessage::kHello, EncodeHello({})); }},
+      {"other", [] { return Talk(HelperMessage::kAnswer, EncodeAnswer(HelperValue(FsckReport{}))); }},
+      {"write", [request] { return WriteToDisk(request); }},
+      {"write and crash",
+       [request] {
+         WriteToDisk(request);
+         ::raise(SIGSEGV);
+         return 0;
+       }},
+  };
+}
+
+int Main(char** arguments) {
+  const SandboxLimits limits{.memory_bytes = std::strtoull(arguments[2], nullptr, 10),
+                             .cpu_seconds = std::strtoull(arguments[3], nullptr, 10),
+                             .log_bytes = std::strtoull(arguments[4], nullptr, 10)};
+  const Status confined = Confine(limits, std::atoi(arguments[1]));
+  if (!confined.ok() || !Send(HelperMessage::kHello, EncodeHello({})).ok()) return 1;
+  const Result<ReceivedFrame> received = ReceiveFrame(kControlFd);
+  const std::optional<HelperRequest> request =
+      received.ok() ? DecodeRequest(received.value().frame.payload) : std::nullopt;
+  if (!request) return 1;
+  // A repair has no path to name a deed with.
+  const std::string deed = request->path.empty() ? "write and crash" : request->path;
+  const uint64_t result = Deeds(*request).at(deed)();
+  return Send(HelperMessage::kAnswer, EncodeAnswer(HelperValue(result))).ok() ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace rootloom
+
+int main(int, char** arguments) { ::_exit(rootloom::Main(arguments)); }
