@@ -1,11 +1,12 @@
 // nbd_echo: the ceiling of the transport. An NBD server that does nothing but receive requests and send answers.
 //
-//   nbd_echo --socket PATH [--size BYTES] [--batch N]
+//   nbd_echo --socket PATH [--size BYTES] [--batch N] [--content flat|constant]
 //
-// One thread a client. Requests are taken as many at a time as have arrived. Every READ is answered with the same
-// bytes, which stay in the processor's cache; what is written is thrown away. Answers leave gathered, up to batch of
-// them in one system call. No bounds are checked, nothing is looked up or copied, and a client that takes no answers is
-// waited for. A server that also does something can come close to this, and not beyond. Runs until it is killed.
+// One thread a client. Requests are taken as many at a time as have arrived. A READ is answered with the bytes at its
+// offset in one flat piece of memory, sent from where they lie: what any server of stored data has to fetch. With
+// constant content it is the same few bytes for every READ, which never leave the processor's cache: what the socket
+// alone can do. What is written is thrown away. Answers leave gathered, up to batch of them in one system call. Nothing
+// is looked up or copied, and a client that takes no answers is waited for. Runs until it is killed.
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/un.h>
@@ -29,10 +30,13 @@ using namespace rootloom::nbd;
 constexpr size_t kInputBytes = 256 << 10;
 constexpr size_t kMaxBatch = 256;
 
-const std::vector<std::byte>& Content() {
-  static const std::vector<std::byte> content(kMaxPayloadBytes, std::byte{0xa5});
-  return content;
-}
+struct Content {
+  std::vector<std::byte> bytes;
+  bool constant;
+  const std::byte* At(uint64_t offset_bytes, uint32_t length_bytes) const {
+    return bytes.data() + (constant ? 0 : std::min(offset_bytes, bytes.size() - uint64_t{length_bytes}));
+  }
+};
 
 // Sends all of pieces; false when the client is gone.
 bool SendAll(int socket, iovec* pieces, size_t count) {
@@ -51,8 +55,8 @@ bool SendAll(int socket, iovec* pieces, size_t count) {
 
 class Client {
  public:
-  Client(UniqueFd socket, uint64_t size_bytes, size_t batch)
-      : socket_(std::move(socket)), size_bytes_(size_bytes), batch_(batch), input_(kInputBytes) {}
+  Client(UniqueFd socket, const Content& content, size_t batch)
+      : socket_(std::move(socket)), content_(content), batch_(batch), input_(kInputBytes) {}
 
   void Serve() {
     if (!Shake()) return;
@@ -67,7 +71,7 @@ class Client {
  private:
   bool Shake() {
     std::vector<std::byte> output;
-    Negotiation negotiation({.description = "nothing at all", .size_bytes = size_bytes_}, output);
+    Negotiation negotiation({.description = "nothing at all", .size_bytes = content_.bytes.size()}, output);
     for (;;) {
       iovec piece{output.data(), output.size()};
       if (!output.empty() && !SendAll(socket_.get(), &piece, 1)) return false;
@@ -100,10 +104,11 @@ class Client {
     const auto header = Decode<RequestHeader>(std::span(input_).subspan(begin_));
     begin_ += sizeof header;
     const auto command = static_cast<Command>(static_cast<uint16_t>(header.command));
-    ended_ = header.magic != kRequestMagic || command == Command::kDisconnect;
+    const bool too_long = command == Command::kRead && header.length_bytes > content_.bytes.size();
+    ended_ = header.magic != kRequestMagic || command == Command::kDisconnect || too_long;
     if (ended_) return false;
     if (command == Command::kWrite) skipped_bytes_ = header.length_bytes;
-    Answer(header, command == Command::kRead ? std::min(uint32_t{header.length_bytes}, kMaxPayloadBytes) : 0);
+    Answer(header, command == Command::kRead ? uint32_t{header.length_bytes} : 0);
     return true;
   }
 
@@ -120,7 +125,9 @@ class Client {
       end = Encode(SimpleReply{.cookie = request.cookie}, header);
     }
     pieces_[piece_count_++] = {header, static_cast<size_t>(end - header)};
-    if (data_bytes > 0) pieces_[piece_count_++] = {const_cast<std::byte*>(Content().data()), data_bytes};
+    if (data_bytes == 0) return;
+    const std::byte* const data = content_.At(request.offset_bytes, data_bytes);
+    pieces_[piece_count_++] = {const_cast<std::byte*>(data), data_bytes};
   }
 
   bool SendReplies() {
@@ -130,7 +137,7 @@ class Client {
   }
 
   const UniqueFd socket_;
-  const uint64_t size_bytes_;
+  const Content& content_;
   const size_t batch_;
   bool structured_ = false;
   bool ended_ = false;
@@ -147,10 +154,14 @@ class Client {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const bench::Options options(argc, argv, {{"socket", ""}, {"size", "1073741824"}, {"batch", "16"}});
+  const bench::Options options(argc, argv,
+                               {{"socket", ""}, {"size", "1073741824"}, {"batch", "16"}, {"content", "flat"}});
   const std::string& path = options.Text("socket");
   const size_t batch = options.Number("batch");
   if (batch == 0 || batch > kMaxBatch) options.Refuse("--batch");
+  const std::string& kind = options.Text("content");
+  if (kind != "flat" && kind != "constant") options.Refuse("--content");
+  const Content content{std::vector<std::byte>(options.Number("size"), std::byte{0xa5}), kind == "constant"};
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.empty() || path.size() >= sizeof address.sun_path) options.Refuse("--socket");
@@ -165,8 +176,6 @@ int main(int argc, char** argv) {
     UniqueFd socket(::accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC));
     if (!socket.valid()) continue;
     // Until the process is killed: nobody could join them.
-    std::thread([client = std::make_shared<Client>(std::move(socket), options.Number("size"), batch)] {
-      client->Serve();
-    }).detach();
+    std::thread([client = std::make_shared<Client>(std::move(socket), content, batch)] { client->Serve(); }).detach();
   }
 }

@@ -23,6 +23,9 @@ constexpr size_t kMaxBatchRequests = 64;
 constexpr uint64_t kMaxBatchBytes = 256 << 10;
 // How long a client that is being hung up on may take no answer at all before the rest of them is dropped.
 constexpr int kReplyGraceMs = 2000;
+// What the socket may hold of answers, which the system doubles for its own needs: a batch, and what the client has yet
+// to take of the one before. With more of it the answers leave the processor's cache before they are taken.
+constexpr int kSendBufferBytes = 256 << 10;
 
 }  // namespace
 
@@ -34,7 +37,10 @@ Connection::Connection(Parts parts, WakeEvent wake)
       workers_(parts.workers),
       wake_(std::move(wake)),
       outbox_(socket_.get(), wake_),
-      input_(new std::byte[kInputBytes]) {}
+      input_(new std::byte[kInputBytes]) {
+  // Less is worse and no failure.
+  ::setsockopt(socket_.get(), SOL_SOCKET, SO_SNDBUF, &kSendBufferBytes, sizeof kSendBufferBytes);
+}
 
 Result<std::unique_ptr<Connection>> Connection::WithHandshake(Parts parts, const ExportInfo& info) {
   ROOTLOOM_ASSIGN_OR_RETURN(WakeEvent wake, WakeEvent::Create());
@@ -150,6 +156,7 @@ bool Connection::ConsumeHandshake() {
 }
 
 bool Connection::ConsumeRequests() {
+  inline_start_ = InlinePolicy::Clock::now();
   const bool was_reading = reading_;
   bool progress = false;
   if (filling_ != nullptr) {
@@ -231,7 +238,7 @@ void Connection::TakePayload(Request& request) {
 
 void Connection::Dispatch(Request* request) {
   if (policy_.AllowsInline(*request)) {
-    ExecuteTimed(*request);
+    ExecuteInline(*request);
     return Answer(request);
   }
   if (request->command == Command::kWrite && request->payload.data() != request->buffer.data()) {
@@ -246,14 +253,16 @@ void Connection::Dispatch(Request* request) {
   pooled_bytes_ += request->cost_bytes;
 }
 
-void Connection::ExecuteTimed(Request& request) {
-  const InlinePolicy::Clock::time_point start = InlinePolicy::Clock::now();
+void Connection::ExecuteInline(Request& request) {
   Execute(*device_, session_, request);
-  if (InlinePolicy::IsShort(request)) policy_.Record(InlinePolicy::Clock::now() - start);
+  const InlinePolicy::Clock::time_point now = InlinePolicy::Clock::now();
+  policy_.Record(request, now - std::exchange(inline_start_, now));
 }
 
 void Connection::RunOnWorker(Request& request) {
-  ExecuteTimed(request);
+  const InlinePolicy::Clock::time_point start = InlinePolicy::Clock::now();
+  Execute(*device_, session_, request);
+  if (InlinePolicy::IsShort(request)) policy_.Record(request, InlinePolicy::Clock::now() - start);
   counters_.Record(request);
   outbox_.Complete(&request);
 }

@@ -64,7 +64,7 @@ class Connection {
   bool TakeRequest();
   void TakePayload(Request& request);
   void Dispatch(Request* request);
-  void ExecuteTimed(Request& request);
+  void ExecuteInline(Request& request);
   void Answer(Request* request);
   void AnswerRefused(Request* request, const Refusal& refusal);
   void AnswerHandshake();
@@ -91,8 +91,9 @@ class Connection {
   const std::unique_ptr<std::byte[]> input_;  // kInputBytes; [input_begin_, input_end_) is yet to be consumed
   size_t input_begin_ = 0;
   size_t input_end_ = 0;
-  uint64_t skipped_bytes_ = 0;  // of the input to come: the payload of a refused WRITE
-  Request* filling_ = nullptr;  // a WRITE whose payload has arrived in part
+  InlinePolicy::Clock::time_point inline_start_;  // of the operation to come, if it runs on this thread
+  uint64_t skipped_bytes_ = 0;                    // of the input to come: the payload of a refused WRITE
+  Request* filling_ = nullptr;                    // a WRITE whose payload has arrived in part
   size_t filled_bytes_ = 0;
   RequestFifo answered_;  // yet to be delivered
   uint64_t answered_bytes_ = 0;

@@ -19,6 +19,14 @@ class Fifo {
     ++size_;
   }
 
+  // To be the next one that Pop returns.
+  void PushFront(T* item) {
+    item->*kNext = head_;
+    if (head_ == nullptr) tail_ = item;
+    head_ = item;
+    ++size_;
+  }
+
   // REQUIRES: !empty()
   T* Pop() {
     T* item = head_;

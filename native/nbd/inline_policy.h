@@ -1,10 +1,13 @@
 // InlinePolicy: whether an operation runs at once on the thread that received it, or on a worker.
 //
 // A device that answers out of memory takes a microsecond, and handing such an operation to another thread costs
-// several times that. A device that fetches from a disk or a store must not hold up the requests behind. What a device
-// is going to do cannot be asked, but it shows: after two slow operations in short succession the next ones go to the
-// workers, until a row of them was quick again. (A single slow one may be just a thread that was not given the
-// processor.) So a device with slow answers blocks its connection for two of them.
+// several times that; long ones, too, are cheaper where the answer is sent from, with the data still in that
+// processor's cache. A device that fetches from a disk or a store must not hold up the requests behind.
+//
+// The device is not asked which it will be, because it does not know: whether a file's page is cached, or another
+// thread has just unpacked the same frame, shows only in the trying. But what it did shows: after two slow operations
+// in short succession the next ones go to the workers, until a row of them was quick again. (A single slow one may be
+// just a thread that was not given the processor.) So a device with slow answers blocks its connection for two of them.
 #pragma once
 
 #include <atomic>
@@ -20,7 +23,7 @@ class InlinePolicy {
   using Clock = std::chrono::steady_clock;
 
   // Whether the request may be a quick one at all. Flushing, durable writing and filling with zeros are slow in
-  // themselves, and long ranges gain from several threads.
+  // themselves, and a very long range keeps the others waiting however fast it is.
   static bool IsShort(const Request& request) {
     if (request.Has(kCommandFlagFua | kCommandFlagNoHole) || request.length_bytes > kMaxInlineBytes) return false;
     return request.command != Command::kFlush && request.command != Command::kCache;
@@ -32,10 +35,10 @@ class InlinePolicy {
 
   // Takes note of how long a short request took. Any thread. Threads that do this at once may count one step instead of
   // two, which does no harm.
-  void Record(Clock::duration duration) {
+  void Record(const Request& request, Clock::duration duration) {
     const uint32_t left = probation_.load(std::memory_order_relaxed);
     const uint32_t row = quick_row_.load(std::memory_order_relaxed);
-    if (duration < kSlow) {
+    if (duration < kSlow + request.length_bytes / 1024 * kSlowPerKiB) {
       if (left > 0) probation_.store(left - 1, std::memory_order_relaxed);
       if (row < kShortSuccession) quick_row_.store(row + 1, std::memory_order_relaxed);
       return;
@@ -45,8 +48,9 @@ class InlinePolicy {
   }
 
  private:
-  static constexpr uint32_t kMaxInlineBytes = 64 << 10;
+  static constexpr uint32_t kMaxInlineBytes = 4 << 20;
   static constexpr Clock::duration kSlow = std::chrono::microseconds(50);
+  static constexpr Clock::duration kSlowPerKiB = std::chrono::microseconds(1);  // ten times what copying takes
   static constexpr uint32_t kShortSuccession = 64;  // fewer quick operations than this between two slow ones
   static constexpr uint32_t kProbation = 256;       // quick operations in a row, before the next may run inline
 

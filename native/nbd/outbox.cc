@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 namespace rootloom::nbd {
 
@@ -13,6 +14,8 @@ namespace {
 constexpr size_t kMaxRequests = 256;
 // Room for one request of the largest size while another is being answered.
 constexpr uint64_t kMaxBytes = 2 * uint64_t{kMaxPayloadBytes};
+// About two thirds of what a socket of ours holds.
+constexpr uint64_t kMaxBlockedBytes = 256 << 10;
 // What the buffers of all requests may hold on to between uses; beyond it they are given back to the allocator.
 constexpr size_t kMaxKeptBytes = 16 << 20;
 constexpr size_t kMaxPieces = 128;  // of one sendmsg
@@ -22,7 +25,7 @@ constexpr size_t kMaxPieces = 128;  // of one sendmsg
 Request* Outbox::Take() {
   if (spare_.empty()) {
     std::lock_guard lock(mutex_);
-    spare_.Append(free_);
+    std::swap(spare_, free_);
   }
   if (!spare_.empty()) return spare_.Pop();
   return all_.emplace_back(std::make_unique<Request>()).get();
@@ -41,21 +44,27 @@ void Outbox::Deliver(RequestFifo& answered) {
     Request* request = answered.Pop();
     ++under_way_;
     under_way_bytes_ += request->cost_bytes;
-    unsent_.Push(request);
+    Queue(request);
   }
   Send(lock);
 }
 
 void Outbox::Complete(Request* request) {
   std::unique_lock lock(mutex_);
-  unsent_.Push(request);
+  Queue(request);
   Send(lock);
+}
+
+void Outbox::Queue(Request* request) {
+  unsent_bytes_ += request->reply.size();
+  unsent_.Push(request);
 }
 
 Outbox::Outlook Outbox::Look(bool waits_for_input) {
   std::lock_guard lock(mutex_);
+  const bool full = blocked_ && unsent_bytes_ > kMaxBlockedBytes;
   const Outlook outlook{.idle = under_way_ == 0 && !sending_,
-                        .room = under_way_ < kMaxRequests && under_way_bytes_ < kMaxBytes,
+                        .room = under_way_ < kMaxRequests && under_way_bytes_ < kMaxBytes && !full,
                         .blocked = blocked_,
                         .broken = broken_};
   if (outlook.idle) {
@@ -140,12 +149,13 @@ void Outbox::DropUnsent() {
 
 void Outbox::Release(Request* request) {
   --under_way_;
+  unsent_bytes_ -= request->reply.size();
   under_way_bytes_ -= request->cost_bytes;
   kept_bytes_ -= request->kept_bytes;
   if (kept_bytes_ + request->buffer.capacity() > kMaxKeptBytes) request->buffer.Free();
   request->kept_bytes = request->buffer.capacity();
   kept_bytes_ += request->kept_bytes;
-  free_.Push(request);
+  free_.PushFront(request);
 }
 
 }  // namespace rootloom::nbd

@@ -7,6 +7,8 @@
 //
 // The outbox also owns the request objects, and counts those under way: from Expect or Deliver until the answer is sent
 // or dropped. Past a number of requests or bytes there is no room, and the connection stops reading (back-pressure).
+// There is none either while the socket is full and a good deal waits for it: what is made before it can be sent only
+// pushes other things out of the processor's cache. For the same reason the object used last is the next to be used.
 #pragma once
 
 #include <cstdint>
@@ -37,7 +39,7 @@ class Outbox {
   // A request to fill. It comes back by Deliver, or by Expect and Complete.
   Request* Take();
   // Gives back a request that will not be answered.
-  void Discard(Request* request) { spare_.Push(request); }
+  void Discard(Request* request) { spare_.PushFront(request); }
   // Announces requests that workers will complete.
   void Expect(size_t count, uint64_t cost_bytes);
   // Sends answers of requests that were not announced. Leaves answered empty.
@@ -58,6 +60,7 @@ class Outbox {
  private:
   enum class Waiting : uint8_t { kNo, kForTrouble, kForAnyChange };
 
+  void Queue(Request* request);
   void Send(std::unique_lock<std::mutex>& lock);
   void RetireSent(size_t sent_bytes);
   void DropUnsent();
@@ -72,6 +75,7 @@ class Outbox {
   // ---- protected by mutex_ ----
   RequestFifo unsent_;           // the sender alone takes from its front
   size_t front_sent_bytes_ = 0;  // of the first unsent answer
+  uint64_t unsent_bytes_ = 0;    // of answers that wait or are being sent
   RequestFifo free_;
   size_t under_way_ = 0;
   uint64_t under_way_bytes_ = 0;
