@@ -57,10 +57,11 @@ export {
 } from './native/device-doubles.js';
 export { type EmptyDeviceOptions, emptyDevice } from './native/empty-device.js';
 export { type Export, type ServeOptions, serve } from './native/export.js';
-export { type Ext4Stats, ext4, type FsckReport } from './native/ext4.js';
+export { ext4 } from './native/ext4.js';
 export { type Ext4Tree, openTree } from './native/ext4-tree.js';
 export { compareTrees, type TreeDifference } from './native/ext4-tree-compare.js';
 export type { FileDigest, FileStat, FileType, WalkedFile, Xattr } from './native/ext4-tree-types.js';
+export type { Ext4Stats, FsckReport, IoReport } from './native/ext4-types.js';
 export {
   type NbdDevice,
   NbdPool,
@@ -75,7 +76,7 @@ export { parsePlatform } from './oci/platform.js';
 export { parseImageReference } from './oci/reference.js';
 export { checkRootfs, type RootfsCheckReport } from './rootfs/check-rootfs.js';
 export { type CopyOutReport, copyOutTree } from './rootfs/copy-out.js';
-export type { DiskRequest } from './rootfs/disk-request.js';
+export type { DiskRequest, ResizeTarget } from './rootfs/disk-request.js';
 export { type BuildInspection, inspectBuild } from './rootfs/inspect.js';
 export {
   type ProvisioningFile,

@@ -38,8 +38,8 @@ async function resizeEngineAlone(store: Store, source: string): Promise<Sample> 
   const overlay = rootfs.device as import('../../lib/index.js').OverlayDevice;
   await overlay.resize(10 * GIB);
   const started = performance.now();
-  const { blocksWritten } = await ext4.resize(overlay, { size: 10 * GIB });
-  return { value: performance.now() - started, newBytes: blocksWritten * 4096 };
+  const { io } = await ext4.resize(overlay, { size: 10 * GIB });
+  return { value: performance.now() - started, newBytes: io.blocksWritten * 4096 };
 }
 
 async function touch(file: string): Promise<string> {

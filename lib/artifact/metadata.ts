@@ -25,7 +25,7 @@ const bytes = z.number().int().nonnegative();
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 
 /** What proves that a disk is as it was sealed, clean; lib/rootfs makes and compares it. */
-const provenanceSchema = z.object({ headerSha256: sha256, freeBytes: bytes, freeInodes: bytes });
+const provenanceSchema = z.object({ headerSha256: sha256, superblockSha256: sha256 });
 
 const artifactSchema = z.object({
   /** Of the device, in bytes. */
@@ -53,7 +53,8 @@ const rootloomSchema = z.object({
   strategy: z.enum(['resize', 'rebuild', 'copy']).optional(),
   /** The image that this one was made from. */
   image: z.object({ reference: z.string(), digest: z.string() }).optional(),
-  disk: artifactSchema.extend({ clean: provenanceSchema.optional() }),
+  /** A provenance in another form proves nothing, and its disk is checked before it is resized. */
+  disk: artifactSchema.extend({ clean: provenanceSchema.optional().catch(undefined) }),
   memory: artifactSchema.optional(),
   /** The VM state's file. */
   snapfile: z.object({ size: bytes, sha256: sha256.optional() }).optional(),

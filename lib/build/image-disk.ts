@@ -2,8 +2,9 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { isRootloomError, RootloomError } from '../errors.js';
-import { type Ext4Stats, ext4 } from '../native/ext4.js';
+import { ext4 } from '../native/ext4.js';
 import { type Ext4Tree, openTree } from '../native/ext4-tree.js';
+import type { Ext4Stats } from '../native/ext4-types.js';
 import type { Image } from '../oci/image.js';
 import { LARGEST_DISK_BYTES, SMALLEST_DISK_BYTES } from '../rootfs/disk-request.js';
 import type { ProvisioningFile } from '../rootfs/provisioning/files.js';

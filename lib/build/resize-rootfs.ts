@@ -4,18 +4,20 @@ import { readFile } from 'node:fs/promises';
 import { openBuild } from '../artifact/build.js';
 import { publishBuild } from '../artifact/publish.js';
 import type { CallOptions } from '../native/call.js';
-import { type DiskRequest, validateDiskRequest } from '../rootfs/disk-request.js';
+import { type ResizeTarget, validateResizeTarget } from '../rootfs/disk-request.js';
 import { describeProvenance } from '../rootfs/provenance.js';
 import type { ResizeReport } from '../rootfs/resize.js';
 import { type CheckPolicy, makeSound, type SoundnessReport } from '../rootfs/soundness.js';
 import { type Strategy, validateStrategy } from '../rootfs/strategy.js';
 import type { Store } from '../storage/store.js';
+import { answerAbort } from '../util/abort.js';
 import { withCleaner } from '../util/cleaner.js';
 import { describeOrigin } from './publish-disk.js';
 import { WorkDisk } from './work-disk.js';
 
 export interface ResizeRootfsOptions extends CallOptions {
-  disk: DiskRequest;
+  /** How large the new disk is to be; `minimum`: as small as its content was seen to fit. */
+  disk: ResizeTarget;
   /** When the source's disk is checked before. Default `auto`. */
   check?: CheckPolicy | undefined;
   /** How the disk gets its size. Default `resize`. */
@@ -30,27 +32,19 @@ export interface ResizeRootfsResult extends ResizeReport, SoundnessReport {
   diffBytes: number;
 }
 
-/**
- * Makes a build whose disk has the size asked for and the same files. It has no memory and no VM state: it is a disk.
- *
- * Rejects with TypeError or RangeError for a wrong request, NOT_FOUND, TOO_SMALL (`minimum` tells what would do), NO_SPACE, CORRUPT, IO, or the signal's reason; then no
- * build was made, and nothing is left behind.
- */
-export async function resizeRootfs(
+async function makeResizedBuild(
   store: Store,
   buildId: string,
-  { disk: request, check = 'auto', strategy = 'resize', ...options }: ResizeRootfsOptions,
+  { disk: target, check = 'auto', strategy = 'resize', ...options }: ResizeRootfsOptions,
 ): Promise<ResizeRootfsResult> {
   const { signal, logger } = options;
-  validateDiskRequest(request);
-  validateStrategy(strategy);
   const source = await openBuild(store, buildId, { signal });
   return withCleaner('the resize', async (cleaner) => {
     const staging = cleaner.use('the staging folder', await store.createStaging({ signal }));
     await using sourceDisk = await WorkDisk.openOver(source, staging.path, signal);
     const soundness = await makeSound(sourceDisk.overlay, source, check, options);
     logger?.debug({ buildId: source.id, ...soundness }, 'the disk is sound');
-    const { disk: resized, report } = await sourceDisk.resized(request, strategy, options);
+    const { disk: resized, report } = await sourceDisk.resized(target, strategy, options);
     await using disk = resized;
     const id = randomUUID();
     const sealed = await disk.seal(id, options);
@@ -64,4 +58,35 @@ export async function resizeRootfs(
     );
     return { ...report, ...soundness, buildId: id, diffBytes };
   });
+}
+
+/** What is left of an aborted resize: its error is known already, and a build that it still published goes again. */
+async function undo(store: Store, rest: Promise<ResizeRootfsResult>, reason: unknown): Promise<void> {
+  try {
+    const { buildId } = await rest;
+    await store.remove(buildId);
+  } catch (error) {
+    if (error !== reason) throw error;
+  }
+}
+
+/**
+ * Makes a build whose disk has the size asked for and the same files. It has no memory and no VM state: it is a disk.
+ *
+ * Rejects with TypeError or RangeError for a wrong target, NOT_FOUND, TOO_SMALL (`minimum` tells what would do), NO_SPACE, UNSUPPORTED, CORRUPT, IO, or the signal's
+ * reason; then no build was made, and nothing is left behind. An abort is answered within some 50 ms, also when a disk does not: what
+ * is left of the call then belongs to the store, whose `close` waits for it.
+ */
+export async function resizeRootfs(
+  store: Store,
+  buildId: string,
+  options: ResizeRootfsOptions,
+): Promise<ResizeRootfsResult> {
+  const { disk, strategy = 'resize', signal } = options;
+  validateResizeTarget(disk);
+  validateStrategy(strategy);
+  signal?.throwIfAborted();
+  return answerAbort(makeResizedBuild(store, buildId, options), signal, (rest) =>
+    store.adopt(undo(store, rest, signal?.reason)),
+  );
 }

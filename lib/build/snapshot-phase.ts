@@ -7,7 +7,7 @@ import { sealDevice } from '../native/chain.js';
 import { openFileDevice } from '../native/device.js';
 import { ext4 } from '../native/ext4.js';
 import { DISK_BLOCK_BYTES } from '../rootfs/disk-request.js';
-import { availableBytes, resizeDisk } from '../rootfs/resize.js';
+import { resizeDisk } from '../rootfs/resize.js';
 import type { JsonValue } from '../util/digest.js';
 import type { Vm, VmSnapshot } from '../vm/driver.js';
 import type { GuestAgent } from '../vm/guest-agent.js';
@@ -132,7 +132,7 @@ export class SnapshotPhase implements Phase {
 
   /** How many bytes too little are free on the disk of the paused guest. */
   async #missing({ overlay }: WorkDisk, signal: AbortSignal): Promise<number> {
-    return this.free === undefined ? 0 : this.free - availableBytes(await ext4.stats(overlay, { signal }));
+    return this.free === undefined ? 0 : this.free - (await ext4.stats(overlay, { signal })).availableBytes;
   }
 
   #neverFree(missing: number): RootloomError {

@@ -5,7 +5,7 @@ import type { CallOptions } from '../native/call.js';
 import { type SealReport, sealOverlay } from '../native/chain.js';
 import { createZeroDevice, type Device } from '../native/device.js';
 import { createOverlay, type OverlayDevice } from '../native/overlay.js';
-import { DISK_BLOCK_BYTES, type DiskRequest } from '../rootfs/disk-request.js';
+import { DISK_BLOCK_BYTES, type ResizeTarget } from '../rootfs/disk-request.js';
 import { type RebuiltDiskReport, rebuildDisk } from '../rootfs/rebuild.js';
 import { type ResizeReport, resizeDisk } from '../rootfs/resize.js';
 import type { Strategy } from '../rootfs/strategy.js';
@@ -53,15 +53,15 @@ export class WorkDisk implements AsyncDisposable {
    * The caller closes both. Rejects as `resizeDisk` and `rebuildDisk` do; this one is of no use then.
    */
   async resized(
-    request: DiskRequest,
+    target: ResizeTarget,
     strategy: Strategy,
     options: CallOptions,
   ): Promise<{ disk: WorkDisk; report: ResizeReport | RebuiltDiskReport }> {
     const scratch = { ...options, scratchFolder: this.staging };
     if (strategy === 'resize') {
-      return { disk: this, report: await resizeDisk(this.overlay, request, scratch) };
+      return { disk: this, report: await resizeDisk(this.overlay, target, scratch) };
     }
-    const { overlay, parentHeader, report } = await rebuildDisk(this.overlay, request, {
+    const { overlay, parentHeader, report } = await rebuildDisk(this.overlay, target, {
       ...scratch,
       upperPath: path.join(this.staging, 'rootfs.upper'),
       parentHeader: strategy === 'rebuild' ? this.parentHeader : undefined,

@@ -1,6 +1,7 @@
 /** Runs native calls: cancellation by signal, and raw failures translated into RootloomError. */
 import type { Logger } from 'pino';
 import { ERROR_CODES, type ErrorContext, RootloomError, type RootloomErrorCode } from '../errors.js';
+import { type Adopt, answerAbort } from '../util/abort.js';
 import type { NativeCall, ProgressListener } from './addon.js';
 
 /** Options that every long call takes. */
@@ -44,18 +45,21 @@ export function callNative<Value>(call: () => Value): Value {
  * Starts a native call and waits for it.
  *
  * On abort the call is told to stop, and the promise rejects with `signal.reason` once it has stopped and released what
- * it held; native calls look at their stop token every few milliseconds.
+ * it held; native calls look at their stop token every few milliseconds, but a system call that is stuck in one must end first.
+ * With `adopt` nobody waits for that: what has not stopped in time is handed to it, and the promise rejects. `adopt`
+ * then owns the call, and sees to it that nothing that it uses is released before it has ended.
  */
 export async function runNative<Value>(
   start: () => NativeCall<Value>,
   { signal }: { signal?: AbortSignal | undefined } = {},
+  adopt?: Adopt<Value>,
 ): Promise<Value> {
   signal?.throwIfAborted();
   const call = callNative(start);
   const cancel = () => call.cancel();
   signal?.addEventListener('abort', cancel, { once: true });
   try {
-    return await call.promise;
+    return await (adopt === undefined ? call.promise : answerAbort(call.promise, signal, adopt));
   } catch (error) {
     if (signal?.aborted && (error as RawFailure).kind === 'CANCELLED') throw signal.reason;
     throw toRootloomError(error);

@@ -3,7 +3,7 @@ import { addon, type DeviceHandle, type NativeCall } from './addon.js';
 import { callNative } from './call.js';
 import { Device } from './device.js';
 
-export type OperationKind = 'read' | 'write' | 'zero' | 'trim' | 'flush' | 'extents';
+export type OperationKind = 'read' | 'write' | 'zero' | 'trim' | 'flush' | 'extents' | 'prefetch';
 
 /** What was asked for with one kind of operation. */
 export interface OperationCount {

@@ -44,6 +44,20 @@ export class OwnedHandle<Handle> {
     return this.use((handle) => runNative(() => start(handle), options));
   }
 
+  /**
+   * The same, for a call that may be stuck in its device for long: an abort is answered all the same, and what is left of
+   * the call counts as running until it has ended.
+   */
+  async runLong<Value>(
+    start: (handle: Handle) => NativeCall<Value>,
+    options: { signal?: AbortSignal | undefined } = {},
+  ): Promise<Value> {
+    const adopt = (rest: Promise<Value>) => {
+      void this.use(() => rest).catch(() => {});
+    };
+    return this.use((handle) => runNative(() => start(handle), options, adopt));
+  }
+
   /** Keeps the handle open while an asynchronous function uses it. */
   async use<Value>(body: (handle: Handle) => Promise<Value>): Promise<Value> {
     const handle = this.value;

@@ -7,6 +7,9 @@ import { RootloomError } from '../errors.js';
  */
 export type DiskRequest = { size: number } | { free: number };
 
+/** The same for a disk that exists: it can also be made as small as its content allows. */
+export type ResizeTarget = DiskRequest | 'minimum';
+
 /** The unit of disk sizes, in bytes. */
 export const DISK_BLOCK_BYTES = 4096;
 
@@ -52,4 +55,15 @@ export function validateDiskRequest(request: DiskRequest): void {
       );
     }
   }
+}
+
+/** The same for what a disk that exists can become. */
+export function validateResizeTarget(target: ResizeTarget): void {
+  if (target === 'minimum') return;
+  if (typeof target === 'string') {
+    throw new TypeError(
+      `Cannot resize to ${target}: it must be 'minimum', { size: bytes } or { free: bytes }`,
+    );
+  }
+  validateDiskRequest(target);
 }

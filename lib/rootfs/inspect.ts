@@ -3,7 +3,8 @@
 import { measureChain } from '../artifact/inventory.js';
 import type { RootloomMetadata } from '../artifact/metadata.js';
 import type { VerifyOptions, VerifyReport } from '../artifact/verify.js';
-import { type Ext4Stats, ext4 } from '../native/ext4.js';
+import { ext4 } from '../native/ext4.js';
+import type { Ext4Stats } from '../native/ext4-types.js';
 import type { Store } from '../storage/store.js';
 import { openRootfs } from './rootfs.js';
 

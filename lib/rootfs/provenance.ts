@@ -1,8 +1,11 @@
 /**
  * What makes a disk "sealed clean by rootloom": its provenance, written into metadata.json when it is sealed, and
- * compared when it is opened, in a handful of block reads. A disk with a provenance that holds needs no check of its
- * content before it is resized: every block is named by the header whose digest it carries, and every diff was durable before
- * that header existed.
+ * compared when it is opened, by reading the one block with the superblock.
+ *
+ * Why that is enough: the header whose digest it carries names every block, and every diff was durable before that header
+ * existed, so the disk is the one that was sealed. At that moment its filesystem was clean in every respect that its descriptors
+ * can tell; the superblock, with its state, its features and its free counts, is remembered by its digest. A disk with a
+ * provenance that holds needs no check of its content before it is resized. One without was made by somebody else, or has changed.
  */
 import type { Device } from '../native/device.js';
 import { ext4 } from '../native/ext4.js';
@@ -11,13 +14,24 @@ import { digestBytes } from '../util/digest.js';
 export interface DiskProvenance {
   /** Lower-case hexadecimal SHA-256 of rootfs.ext4.header. */
   headerSha256: string;
-  /** Free blocks' bytes and free inodes of the group descriptors. */
-  freeBytes: number;
-  freeInodes: number;
+  /** The same of the filesystem's superblock. */
+  superblockSha256: string;
 }
 
 export interface ProvenanceCall {
   signal?: AbortSignal | undefined;
+}
+
+const SUPERBLOCK_OFFSET_BYTES = 1024;
+const SUPERBLOCK_BYTES = 1024;
+
+async function takeProvenance(
+  disk: Device,
+  header: Uint8Array,
+  options: ProvenanceCall,
+): Promise<DiskProvenance> {
+  const superblock = await disk.read(SUPERBLOCK_OFFSET_BYTES, SUPERBLOCK_BYTES, options);
+  return { headerSha256: digestBytes(header), superblockSha256: digestBytes(superblock) };
 }
 
 /** The provenance of a disk about to be published; undefined when its filesystem is not clean. */
@@ -26,9 +40,8 @@ export async function describeProvenance(
   header: Uint8Array,
   options: ProvenanceCall = {},
 ): Promise<DiskProvenance | undefined> {
-  const stats = await ext4.stats(disk, options);
-  if (!stats.clean) return undefined;
-  return { headerSha256: digestBytes(header), freeBytes: stats.freeBytes, freeInodes: stats.freeInodeCount };
+  const { clean } = await ext4.stats(disk, options);
+  return clean ? await takeProvenance(disk, header, options) : undefined;
 }
 
 /** True when the disk is the one that was sealed, and clean. */
@@ -38,12 +51,7 @@ export async function hasProvenance(
   expected: DiskProvenance | undefined,
   options: ProvenanceCall = {},
 ): Promise<boolean> {
-  if (expected === undefined) return false;
-  const actual = await describeProvenance(disk, header, options);
-  return (
-    actual !== undefined &&
-    actual.headerSha256 === expected.headerSha256 &&
-    actual.freeBytes === expected.freeBytes &&
-    actual.freeInodes === expected.freeInodes
-  );
+  if (expected?.headerSha256 !== digestBytes(header)) return false;
+  const actual = await takeProvenance(disk, header, options);
+  return actual.superblockSha256 === expected.superblockSha256;
 }

@@ -6,17 +6,19 @@
  * disk, into a build that needs no other.
  */
 
-import { ext4, type ScratchOptions } from '../native/ext4.js';
+import { ext4 } from '../native/ext4.js';
+import type { ScratchOptions } from '../native/ext4-types.js';
 import type { OverlayDevice } from '../native/overlay.js';
 import { type RebuildCounts, rebuildDisk as rebuildOnNewDisk, rebuiltSize } from '../native/rebuild.js';
-import { type DiskRequest, LARGEST_DISK_BYTES, validateDiskRequest } from './disk-request.js';
-import { availableBytes, kernelReserve, type ResizeReport, resizeDisk } from './resize.js';
+import { LARGEST_DISK_BYTES, type ResizeTarget, validateResizeTarget } from './disk-request.js';
+import { NO_IO, type ResizeReport, resizeDisk } from './resize.js';
 
 /** Disks are fitted to their free space in pieces of this many bytes. */
 const FREE_STEP_BYTES = 1024 * 1024;
 
-/** Of the profile, for an estimate that is corrected afterwards. */
-const FILESYSTEM_BLOCK_BYTES = 4096;
+/** The most that the kernel keeps from users, in blocks of the profile; for an estimate that is corrected afterwards. */
+const KERNEL_RESERVE_BYTES = 4096 * 4096;
+const KERNEL_RESERVE_SHARE = 50;
 
 export interface RebuildDiskOptions extends ScratchOptions {
   /** Where the new disk's upper is made; its name is gone at once. */
@@ -25,7 +27,7 @@ export interface RebuildDiskOptions extends ScratchOptions {
   parentHeader?: Uint8Array | undefined;
 }
 
-export interface RebuiltDiskReport extends ResizeReport, RebuildCounts {}
+export interface RebuiltDiskReport extends ResizeReport, Omit<RebuildCounts, 'blocksRead'> {}
 
 export interface RebuiltDisk {
   /** The caller closes it. */
@@ -37,37 +39,48 @@ export interface RebuiltDisk {
 
 async function sizeFor(
   source: OverlayDevice,
-  request: DiskRequest,
+  request: Exclude<ResizeTarget, 'minimum'>,
   options: ScratchOptions,
 ): Promise<number> {
   if ('size' in request) return request.size;
   const least = await rebuiltSize(source, request, options);
-  const size = least + kernelReserve(least, FILESYSTEM_BLOCK_BYTES);
+  const size = least + Math.min(least / KERNEL_RESERVE_SHARE, KERNEL_RESERVE_BYTES);
   return Math.min(Math.ceil(size / FREE_STEP_BYTES) * FREE_STEP_BYTES, LARGEST_DISK_BYTES);
 }
 
 /**
  * Makes a new disk with the files of `source`, which takes no more changes afterwards; its filesystem must be clean and its
- * journal replayed. `{ size }` is met exactly, `{ free }` to the metadata that a correction costs.
+ * journal replayed. `{ size }` is met exactly, `{ free }` to the metadata that a correction costs; `'minimum'`
+ * is `{ free: 0 }` here.
  *
  * Rejects with TOO_SMALL (`minimum` says what would do), UNSUPPORTED with the `path` of a file that is encrypted or under fs-verity,
  * NO_SPACE, IO, CORRUPT, or the signal's reason; nothing is left then.
  */
 export async function rebuildDisk(
   source: OverlayDevice,
-  request: DiskRequest,
+  target: ResizeTarget,
   { upperPath, parentHeader, ...options }: RebuildDiskOptions,
 ): Promise<RebuiltDisk> {
-  validateDiskRequest(request);
+  validateResizeTarget(target);
+  const request = target === 'minimum' ? { free: 0 } : target;
   const oldSize = source.size;
   const size = await sizeFor(source, request, options);
   const rebuilt = await rebuildOnNewDisk(source, { size, upperPath, parentHeader }, options);
   const { overlay, parentHeader: newHeader, blocksRead, ...counts } = rebuilt;
   try {
     if ('free' in request) await resizeDisk(overlay, request, options);
-    const free = availableBytes(await ext4.stats(overlay, options));
+    const { availableBytes: free, sizeBytes: filesystemSize } = await ext4.stats(overlay, options);
     const { dataBlocks } = overlay.stats();
-    const report = { ...counts, oldSize, newSize: overlay.size, free, blocksRead, blocksWritten: dataBlocks };
+    const io = { ...NO_IO, blocksRead, blocksWritten: dataBlocks };
+    const report = {
+      ...counts,
+      oldSize,
+      newSize: overlay.size,
+      filesystemSize,
+      free,
+      resultChecked: false,
+      io,
+    };
     return { overlay, parentHeader: newHeader, report };
   } catch (error) {
     await overlay.close();

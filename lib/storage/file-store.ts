@@ -16,6 +16,7 @@ import { readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { isRootloomError, RootloomError } from '../errors.js';
+import { AdoptedWork } from '../util/adopted-work.js';
 import { makeFolder, syncPath } from '../util/atomic-file.js';
 import { withCleaner } from '../util/cleaner.js';
 import { withFileLock } from '../util/file-lock.js';
@@ -38,6 +39,7 @@ import type {
 export class FileStore implements Store {
   readonly url: string;
   readonly #layers: LayerIndex;
+  readonly #adopted = new AdoptedWork();
   #isClosed = false;
 
   private constructor(
@@ -161,8 +163,13 @@ export class FileStore implements Store {
     await this.#layers.remove(layer);
   }
 
+  adopt(work: Promise<unknown>): void {
+    this.#adopted.add(work);
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
+    await this.#adopted.settle(`the store ${this.root}`);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -87,6 +87,12 @@ export interface Store extends AsyncDisposable {
   /** Forgets a layer, if it is known. */
   removeLayer(layer: LayerKey): Promise<void>;
 
+  /**
+   * Waits for `work` in `close`, which rejects with what it rejects with. For what is left of a call that was aborted, and works on
+   * files of this store: see `answerAbort`.
+   */
+  adopt(work: Promise<unknown>): void;
+
   /** Releases what the store holds; later calls reject with CLOSED. Staging folders are their owners' to release. */
   close(): Promise<void>;
 }

@@ -28,6 +28,44 @@ export async function raceAbort<Value>(
   }
 }
 
+/** How long aborted work may take to stop before its caller is answered without it. */
+const STOPPING_MS = 25;
+
+/** Takes over work whose caller was told that it was aborted: waits for it, and undoes what it still did. */
+export type Adopt<Value> = (rest: Promise<Value>) => void;
+
+/**
+ * Waits for `work`, which stops by itself when `signal` fires, and releases what it holds.
+ *
+ * Work that has not stopped soon after the abort, because it waits for a disk that does not answer, is given to `adopt`,
+ * and this rejects with `signal.reason`. An abort is so answered within some 50 ms, and nothing is left without an owner.
+ */
+export async function answerAbort<Value>(
+  work: Promise<Value>,
+  signal: AbortSignal | undefined,
+  adopt: Adopt<Value>,
+): Promise<Value> {
+  if (signal === undefined) return work;
+  let timer: NodeJS.Timeout | undefined;
+  let onAbort = () => {};
+  const late = new Promise<'late'>((resolve) => {
+    onAbort = () => {
+      timer = setTimeout(() => resolve('late'), STOPPING_MS);
+    };
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true });
+  });
+  try {
+    const first = await Promise.race([work.then((value) => ({ value })), late]);
+    if (first !== 'late') return first.value;
+    adopt(work);
+    throw signal.reason;
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
 /**
  * An operation's own controller, which also aborts, with the same reason, when any of `parents` does.
  *

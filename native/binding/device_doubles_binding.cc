@@ -15,8 +15,9 @@ namespace rootloom::binding {
 
 namespace {
 
-constexpr OperationKind kKinds[] = {OperationKind::kRead, OperationKind::kWrite, OperationKind::kZero,
-                                    OperationKind::kTrim, OperationKind::kFlush, OperationKind::kExtents};
+constexpr OperationKind kKinds[] = {OperationKind::kRead,    OperationKind::kWrite, OperationKind::kZero,
+                                    OperationKind::kTrim,    OperationKind::kFlush, OperationKind::kExtents,
+                                    OperationKind::kPrefetch};
 
 std::optional<OperationKind> FindKind(const Napi::Object& object) {
   const std::optional<std::string> name = FindText(object, "operation");

@@ -7,6 +7,7 @@
 #include "native/binding/rooms.h"
 #include "native/binding/workers.h"
 #include "native/block/overlay_device.h"
+#include "native/ext4/free_space.h"
 #include "native/ext4/fsck.h"
 #include "native/ext4/journal.h"
 #include "native/ext4/mkfs.h"
@@ -55,18 +56,28 @@ Napi::Value ToValue(Napi::Env env, const std::vector<E2fsckProblem>& problems) {
   return array;
 }
 
+Napi::Value ToValue(Napi::Env env, const IoCounts& io) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("reads", FromBytes(env, io.read_calls));
+  object.Set("readBytes", FromBytes(env, io.read_bytes));
+  object.Set("blocksRead", FromBytes(env, io.blocks_read));
+  object.Set("chunksRead", FromBytes(env, io.chunks_read));
+  object.Set("writes", FromBytes(env, io.write_calls));
+  object.Set("writtenBytes", FromBytes(env, io.written_bytes));
+  object.Set("blocksWritten", FromBytes(env, io.blocks_written));
+  object.Set("chunksWritten", FromBytes(env, io.chunks_written));
+  object.Set("zeroedBytes", FromBytes(env, io.zeroed_bytes));
+  object.Set("prefetches", FromBytes(env, io.prefetch_calls));
+  return object;
+}
+
 Napi::Value ToValue(Napi::Env env, const ResizeReport& report) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("oldSize", FromBytes(env, report.old_size_bytes));
   object.Set("newSize", FromBytes(env, report.new_size_bytes));
   object.Set("checked", report.checked);
-  object.Set("reads", FromBytes(env, report.io.read_calls));
-  object.Set("readBytes", FromBytes(env, report.io.read_bytes));
-  object.Set("blocksRead", FromBytes(env, report.io.blocks_read));
-  object.Set("writes", FromBytes(env, report.io.write_calls));
-  object.Set("writtenBytes", FromBytes(env, report.io.written_bytes));
-  object.Set("blocksWritten", FromBytes(env, report.io.blocks_written));
-  object.Set("zeroedBytes", FromBytes(env, report.io.zeroed_bytes));
+  object.Set("io", ToValue(env, report.io));
+  object.Set("checkIo", ToValue(env, report.check_io));
   return object;
 }
 
@@ -77,12 +88,14 @@ Napi::Value ToValue(Napi::Env env, const FsckReport& report) {
   object.Set("problems", ToValue(env, report.problems));
   object.Set("problemCount", FromBytes(env, report.problem_count));
   object.Set("output", report.output);
+  object.Set("io", ToValue(env, report.io));
   return object;
 }
 
 Napi::Value ToValue(Napi::Env env, const ReplayReport& report) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("replayed", report.replayed);
+  object.Set("io", ToValue(env, report.io));
   object.Set("problems", ToValue(env, report.problems));
   return object;
 }
@@ -95,6 +108,7 @@ Napi::Value ToValue(Napi::Env env, const Ext4Stats& stats) {
   object.Set("blockSize", stats.block_size);
   object.Set("freeBytes", FromBytes(env, stats.free_bytes));
   object.Set("reservedBytes", FromBytes(env, stats.reserved_bytes));
+  object.Set("availableBytes", FromBytes(env, stats.available_bytes));
   object.Set("usedBytes", FromBytes(env, stats.used_bytes));
   object.Set("maxGrownBytes", FromBytes(env, stats.max_grown_bytes));
   object.Set("inodeCount", stats.inode_count);
@@ -141,7 +155,7 @@ Napi::Value StartMkfs(const Napi::CallbackInfo& info) {
 
 Napi::Value StartResize(const Napi::CallbackInfo& info) {
   const Napi::Object options = ToObject(info[1], "options");
-  const ResizeRequest request{.size_bytes = GetBytes(options, "size"), .time = FindTime(options)};
+  const ResizeRequest request{.size_bytes = FindBytes(options, "size"), .time = FindTime(options)};
   return Start(info, [device = FromHandle<Device>(info[0]), request,
                       scratch = MakeScratchFactory(GetText(options, "scratchPath"))](const CallContext& context) {
     return Resize(device, request, scratch, context);
@@ -153,6 +167,15 @@ Napi::Value StartMinimumSize(const Napi::CallbackInfo& info) {
   return Start(info,
                [device = FromHandle<Device>(info[0]), scratch = MakeScratchFactory(GetText(options, "scratchPath"))](
                    const CallContext& context) { return MinimumSize(device, scratch, context); });
+}
+
+Napi::Value StartSizeForFree(const Napi::CallbackInfo& info) {
+  const Napi::Object options = ToObject(info[1], "options");
+  const FreeSpaceRequest request{.available_bytes = GetBytes(options, "free"),
+                                 .largest_bytes = GetBytes(options, "largest")};
+  return Start(info, [device = FromHandle<Device>(info[0]), request](const CallContext& context) {
+    return SizeForFreeSpace(device, request, context);
+  });
 }
 
 Napi::Value StartFsck(const Napi::CallbackInfo& info) {
@@ -181,6 +204,7 @@ void AddExt4Functions(Napi::Env env, Napi::Object exports) {
   exports.Set("ext4Mkfs", Napi::Function::New(env, StartMkfs));
   exports.Set("ext4Resize", Napi::Function::New(env, StartResize));
   exports.Set("ext4MinimumSize", Napi::Function::New(env, StartMinimumSize));
+  exports.Set("ext4SizeForFree", Napi::Function::New(env, StartSizeForFree));
   exports.Set("ext4Fsck", Napi::Function::New(env, StartFsck));
   exports.Set("ext4ReplayJournal", Napi::Function::New(env, StartReplayJournal));
   exports.Set("ext4EngineVersion", E2fsprogsVersion());

@@ -1,5 +1,6 @@
 #include "native/block/device.h"
 
+#include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <new>
@@ -80,6 +81,20 @@ Result<std::vector<Extent>> Device::Extents(Range range, size_t max_count) {
   ROOTLOOM_RETURN_IF_ERROR(CheckRange("map extents of", range));
   if (range.length_bytes == 0 || max_count == 0) return std::vector<Extent>();
   return WithoutThrowing("map extents of", *this, range.offset_bytes, [&] { return DoExtents(range, max_count); });
+}
+
+void Device::Prefetch(std::span<const Range> ranges) {
+  const uint64_t size = size_bytes();
+  try {
+    std::vector<Range> inside;
+    for (const Range& range : ranges) {
+      if (range.length_bytes == 0 || range.offset_bytes >= size) continue;
+      inside.push_back({range.offset_bytes, std::min(range.length_bytes, size - range.offset_bytes)});
+    }
+    if (!inside.empty()) DoPrefetch(inside);
+  } catch (const std::bad_alloc&) {
+    return;  // A hint that there is no memory for is no loss.
+  }
 }
 
 }  // namespace rootloom

@@ -82,6 +82,9 @@ class Device {
   // The extents that cover the range, in order, neighbours of one kind joined, at most max_count of them (then the
   // rest of the range is left out). Never empty for a range that is not empty.
   Result<std::vector<Extent>> Extents(Range range, size_t max_count = SIZE_MAX);
+  // Says that these ranges are about to be read, so that a device whose bytes are far away can fetch them all at once.
+  // A hint: it does not wait for them, cannot fail, and changes nothing; what lies beyond the end is left out.
+  void Prefetch(std::span<const Range> ranges);
 
  protected:
   virtual Status DoRead(uint64_t offset_bytes, std::span<std::byte> buffer) = 0;
@@ -89,6 +92,8 @@ class Device {
   virtual Status DoZero(Range range, Durability durability) = 0;
   virtual Status DoTrim(Range range) = 0;
   virtual Result<std::vector<Extent>> DoExtents(Range range, size_t max_count) = 0;
+  // An ability that a device need not have. The ranges are not empty, and end within the device.
+  virtual void DoPrefetch(std::span<const Range>) {}
 
   // Fails when the range ends beyond the device. A device whose size can change asks again once it cannot.
   Status CheckRange(const char* operation, Range range) const;

@@ -61,6 +61,8 @@ class FaultyDevice final : public Device {
   Status DoZero(Range range, Durability durability) override;
   Status DoTrim(Range range) override;
   Result<std::vector<Extent>> DoExtents(Range range, size_t max_count) override;
+  // Never hit: a hint cannot fail.
+  void DoPrefetch(std::span<const Range> ranges) override { inner_->Prefetch(ranges); }
 
  private:
   struct Armed {

@@ -98,6 +98,10 @@ Status FileDevice::DoTrim(Range range) {
   return whole.length_bytes == 0 ? Status::Ok() : DoZero(whole, Durability::kBuffered);
 }
 
+void FileDevice::DoPrefetch(std::span<const Range> ranges) {
+  for (const Range& range : ranges) AdviseRead(fd_.get(), range.offset_bytes, range.length_bytes);
+}
+
 Result<std::vector<Extent>> FileDevice::DoExtents(Range range, size_t max_count) {
   ExtentList extents(max_count);
   for (uint64_t offset = range.offset_bytes; offset < range.end_bytes();) {

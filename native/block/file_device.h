@@ -38,6 +38,7 @@ class FileDevice final : public Device {
   Status DoZero(Range range, Durability durability) override;
   Status DoTrim(Range range) override;
   Result<std::vector<Extent>> DoExtents(Range range, size_t max_count) override;
+  void DoPrefetch(std::span<const Range> ranges) override;
 
  private:
   FileDevice(std::string path, UniqueFd fd, uint64_t size_bytes, const FileDeviceOptions& options);

@@ -56,6 +56,8 @@ class LoggingDevice final : public Device {
   Status DoZero(Range range, Durability durability) override;
   Status DoTrim(Range range) override;
   Result<std::vector<Extent>> DoExtents(Range range, size_t max_count) override;
+  // One call, however many ranges; each range is an operation of the log.
+  void DoPrefetch(std::span<const Range> ranges) override;
 
  private:
   struct Counter {
@@ -64,6 +66,9 @@ class LoggingDevice final : public Device {
   };
 
   Status Note(const Operation& operation, Status status);
+  // REQUIRES: mutex_ is held
+  void CountRange(const Operation& operation);
+  void KeepInLog(const Operation& operation, const Status& status);
 
   const std::shared_ptr<Device> inner_;
   const size_t log_capacity_;

@@ -16,6 +16,8 @@ const char* OperationKindName(OperationKind kind) {
       return "flush";
     case OperationKind::kExtents:
       return "extents";
+    case OperationKind::kPrefetch:
+      return "prefetch";
   }
   return "";
 }

@@ -8,10 +8,10 @@
 
 namespace rootloom {
 
-enum class OperationKind : uint8_t { kRead, kWrite, kZero, kTrim, kFlush, kExtents };
-constexpr size_t kOperationKindCount = 6;
+enum class OperationKind : uint8_t { kRead, kWrite, kZero, kTrim, kFlush, kExtents, kPrefetch };
+constexpr size_t kOperationKindCount = 7;
 
-// "read", "write", "zero", "trim", "flush" or "extents".
+// "read", "write", "zero", "trim", "flush", "extents" or "prefetch".
 const char* OperationKindName(OperationKind kind);
 
 struct Operation {

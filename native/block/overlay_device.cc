@@ -131,6 +131,22 @@ Result<std::vector<Extent>> OverlayDevice::DoExtents(Range range, size_t max_cou
   return std::move(extents).Take();
 }
 
+void OverlayDevice::DoPrefetch(std::span<const Range> ranges) {
+  Gate::Pass pass(gate_);
+  std::vector<Range> below;
+  for (const Range& range : ranges) {
+    const uint64_t end = std::min({range.end_bytes(), size_bytes(), base_size_bytes_});
+    const uint64_t end_block = RoundUpToBlock(end) / block_size_;
+    for (uint64_t offset = range.offset_bytes; offset < end;) {
+      const BlockRun run = states_.RunAt(offset / block_size_, end_block);
+      const uint64_t run_end = std::min(run.end_block() * block_size_, end);
+      if (run.state == BlockState::kAbsent) below.push_back({offset, run_end - offset});
+      offset = run_end;
+    }
+  }
+  if (!below.empty()) base_->Prefetch(below);
+}
+
 // ---- Writing ----
 
 Status OverlayDevice::DoWrite(uint64_t offset_bytes, std::span<const std::byte> data, Durability durability) {

@@ -107,6 +107,8 @@ class OverlayDevice final : public Device {
   Status DoZero(Range range, Durability durability) override;
   Status DoTrim(Range range) override;
   Result<std::vector<Extent>> DoExtents(Range range, size_t max_count) override;
+  // Passes on what reading would ask the base for.
+  void DoPrefetch(std::span<const Range> ranges) override;
 
  private:
   OverlayDevice(std::shared_ptr<Device> base, std::string upper_path, UniqueFd upper, uint32_t block_size);

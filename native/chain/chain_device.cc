@@ -98,6 +98,17 @@ Status ChainDevice::DoWrite(uint64_t, std::span<const std::byte>, Durability) { 
 Status ChainDevice::DoZero(Range, Durability) { return RefuseChange(); }
 Status ChainDevice::DoTrim(Range) { return RefuseChange(); }
 
+void ChainDevice::DoPrefetch(std::span<const Range> ranges) {
+  for (const Range& range : ranges) {
+    uint64_t offset_bytes = range.offset_bytes;
+    for (size_t index = index_.Find(offset_bytes / kPageBytes); offset_bytes < range.end_bytes(); ++index) {
+      const Stored stored = StoredAt(index, offset_bytes, range.end_bytes() - offset_bytes);
+      if (stored.diff != nullptr) stored.diff->Prefetch(stored.offset_bytes, stored.length_bytes);
+      offset_bytes += stored.length_bytes;
+    }
+  }
+}
+
 Result<std::vector<Extent>> ChainDevice::DoExtents(Range range, size_t max_count) {
   ExtentList extents(max_count);
   uint64_t offset_bytes = range.offset_bytes;

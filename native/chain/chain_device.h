@@ -42,6 +42,8 @@ class ChainDevice final : public Device {
   Status DoTrim(Range range) override;
   // kData for what a diff holds, kZero for the rest.
   Result<std::vector<Extent>> DoExtents(Range range, size_t max_count) override;
+  // Passes on to each diff what reading would ask it for.
+  void DoPrefetch(std::span<const Range> ranges) override;
 
  private:
   // Where a part of a read is stored, as far as one mapping holds it; a null diff stands for zeros.

@@ -45,6 +45,18 @@ Status Diff::Read(uint64_t offset_bytes, std::span<iovec> buffers) {
   return Status::Ok();
 }
 
+void Diff::Prefetch(uint64_t offset_bytes, uint64_t length_bytes) {
+  const Result<int> fd = Open();
+  if (!fd.ok()) return;
+  if (!compressed()) return AdviseRead(*fd, offset_bytes, length_bytes);
+  const std::vector<Frame>& frames = source_.data.table.frames;
+  auto frame = std::partition_point(frames.begin(), frames.end(),
+                                    [&](const Frame& each) { return each.end_bytes() <= offset_bytes; });
+  for (; frame != frames.end() && frame->start_bytes < offset_bytes + length_bytes; ++frame) {
+    AdviseRead(*fd, frame->stored_start_bytes, frame->stored_size_bytes);
+  }
+}
+
 Result<int> Diff::Open() {
   if (const int fd = opened_fd_.load(std::memory_order_acquire); fd >= 0) return fd;
   std::lock_guard lock(open_mutex_);

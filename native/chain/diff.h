@@ -41,6 +41,8 @@ class Diff {
   Status Read(uint64_t offset_bytes, std::span<std::byte> buffer);
   // The same into several buffers, one after the other. Changes the elements of buffers.
   Status Read(uint64_t offset_bytes, std::span<iovec> buffers);
+  // Says that these uncompressed bytes are about to be read. A hint: what is wrong shows when they are.
+  void Prefetch(uint64_t offset_bytes, uint64_t length_bytes);
 
  private:
   // The open file's descriptor, which the diff owns.

@@ -2,6 +2,8 @@
 
 #include <cerrno>
 
+#include "native/ext4/prefetch.h"
+
 namespace rootloom {
 
 namespace {
@@ -98,6 +100,7 @@ Result<std::unique_ptr<Filesystem>> Filesystem::Open(std::shared_ptr<Device> dev
                                                      const CallContext& context) {
   auto io = std::make_unique<DeviceIo>(std::move(device));
   io->SetStopToken(context.stop);
+  AnnounceOpen(*io);
   // Multi-mount protection guards against a second host; a Device has one owner, so waiting for it is pointless.
   int flags = EXT2_FLAG_64BITS | EXT2_FLAG_SKIP_MMP;
   if (options.writable) flags |= EXT2_FLAG_RW;

@@ -15,7 +15,8 @@ Result<FsckReport> Fsck(std::shared_ptr<Device> device, const FsckRequest& reque
   return FsckReport{.exit_bits = run.exit_bits,
                     .problems = std::move(run.problems),
                     .problem_count = run.problem_count,
-                    .output = std::move(run.output)};
+                    .output = std::move(run.output),
+                    .io = io.counts()};
 }
 
 }  // namespace rootloom

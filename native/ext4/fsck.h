@@ -9,6 +9,7 @@
 
 #include "native/block/device.h"
 #include "native/ext4/engine.h"
+#include "native/ext4/io_counts.h"
 #include "native/util/call_context.h"
 #include "native/util/status.h"
 
@@ -25,6 +26,7 @@ struct FsckReport {
   std::vector<E2fsckProblem> problems;  // in the order of finding; the first kMaxProblems of problem_count
   uint64_t problem_count = 0;
   std::string output;  // the text that e2fsck would have printed
+  IoCounts io;
 
   bool clean() const { return exit_bits == 0; }
 };

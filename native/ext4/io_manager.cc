@@ -89,7 +89,11 @@ errcode_t ReadBlocks(io_channel channel, unsigned long block, int count, void* d
 }
 
 errcode_t WriteBlocks64(io_channel channel, unsigned long long block, int count, const void* data) {
-  return IoOf(channel).Write(OffsetOf(channel, block), {static_cast<const std::byte*>(data), LengthOf(channel, count)});
+  const std::span<const std::byte> bytes{static_cast<const std::byte*>(data), LengthOf(channel, count)};
+  const bool is_backup = count == -SUPERBLOCK_SIZE && block > 0 && channel->block_size > SUPERBLOCK_SIZE;
+  if (!is_backup) return IoOf(channel).Write(OffsetOf(channel, block), bytes);
+  return IoOf(channel).WriteSuperblockBackup(OffsetOf(channel, block), bytes,
+                                             static_cast<uint32_t>(channel->block_size));
 }
 
 errcode_t WriteBlocks(io_channel channel, unsigned long block, int count, const void* data) {
@@ -112,7 +116,11 @@ errcode_t ZeroBlocks(io_channel channel, unsigned long long block, unsigned long
   return IoOf(channel).Zero({OffsetOf(channel, block), OffsetOf(channel, count)});
 }
 
-errcode_t ReadAhead(io_channel, unsigned long long, unsigned long long) { return 0; }
+errcode_t ReadAhead(io_channel channel, unsigned long long block, unsigned long long count) {
+  const Range range{OffsetOf(channel, block), OffsetOf(channel, count)};
+  IoOf(channel).Prefetch({&range, 1});
+  return 0;
+}
 
 }  // namespace
 
@@ -181,17 +189,12 @@ errcode_t DeviceIo::Remember(Status status) {
 
 std::optional<Failure> DeviceIo::TakeFailure() { return std::exchange(failure_, std::nullopt); }
 
-void DeviceIo::Count(std::unordered_set<uint64_t>& blocks, Range range) {
-  if (!count_blocks_ || range.length_bytes == 0) return;
-  const uint64_t block_size = device_->block_size();
-  const uint64_t last = (range.end_bytes() - 1) / block_size;
-  for (uint64_t block = range.offset_bytes / block_size; block <= last; ++block) blocks.insert(block);
-}
-
 IoCounts DeviceIo::counts() const {
   IoCounts counts = counts_;
-  counts.blocks_read = read_blocks_.size();
-  counts.blocks_written = written_blocks_.size();
+  counts.blocks_read = read_.block_count();
+  counts.chunks_read = read_.chunk_count();
+  counts.blocks_written = written_.block_count();
+  counts.chunks_written = written_.chunk_count();
   return counts;
 }
 
@@ -203,9 +206,11 @@ bool DeviceIo::IsInside(Range range) const {
 errcode_t DeviceIo::Read(uint64_t offset_bytes, std::span<std::byte> buffer) {
   if (Stopped()) return ECANCELED;
   if (!IsInside({offset_bytes, buffer.size()})) return EXT2_ET_SHORT_READ;
+  const Range range{offset_bytes, buffer.size()};
+  if (range.length_bytes > TouchedBlocks::kChunkBytes) Prefetch({&range, 1});
   counts_.read_calls += 1;
   counts_.read_bytes += buffer.size();
-  Count(read_blocks_, {offset_bytes, buffer.size()});
+  read_.Add(range);
   return Remember(device_->Read(offset_bytes, buffer));
 }
 
@@ -214,8 +219,19 @@ errcode_t DeviceIo::Write(uint64_t offset_bytes, std::span<const std::byte> data
   if (!IsInside({offset_bytes, data.size()})) return EXT2_ET_SHORT_WRITE;
   counts_.write_calls += 1;
   counts_.written_bytes += data.size();
-  Count(written_blocks_, {offset_bytes, data.size()});
+  written_.Add({offset_bytes, data.size()});
   return Remember(device_->Write(offset_bytes, data));
+}
+
+errcode_t DeviceIo::WriteSuperblockBackup(uint64_t offset_bytes, std::span<const std::byte> data, uint32_t block_size) {
+  std::vector<std::byte> block(block_size);
+  std::memcpy(block.data(), data.data(), data.size());
+  return Write(offset_bytes, block);
+}
+
+void DeviceIo::Prefetch(std::span<const Range> ranges) {
+  counts_.prefetch_calls += 1;
+  device_->Prefetch(ranges);
 }
 
 errcode_t DeviceIo::Zero(Range range) {

@@ -11,9 +11,11 @@
 //  - Bytes beyond the device's end are e2fsprogs' short read or short write, not a failure of the device: broken
 //    filesystems refer to them.
 //  - What already reads as zeros is not zeroed again.
+//  - A read of several chunks is announced to the device first, and so is what e2fsprogs reads ahead.
+//  - A backup of the superblock is written as a whole block, the rest of which is nobody's: keeping the rest would mean
+//    reading a block of every group that has one.
 //  - e2fsprogs' flush is a no-op: what it orders by flushing is ordered on a Device anyway, and durability is decided
-//  by
-//    whoever owns the device, once, at the end.
+//    by whoever owns the device, once, at the end.
 #pragma once
 
 #include <atomic>
@@ -22,23 +24,13 @@
 #include <optional>
 #include <stop_token>
 #include <string>
-#include <unordered_set>
 
 #include "native/block/device.h"
 #include "native/ext4/ext2fs.h"
+#include "native/ext4/io_counts.h"
 #include "native/util/status.h"
 
 namespace rootloom {
-
-struct IoCounts {
-  uint64_t read_calls = 0;
-  uint64_t read_bytes = 0;
-  uint64_t blocks_read = 0;  // distinct blocks of the device's block size
-  uint64_t write_calls = 0;
-  uint64_t written_bytes = 0;  // without what was zeroed or trimmed
-  uint64_t blocks_written = 0;
-  uint64_t zeroed_bytes = 0;
-};
 
 // Not thread-safe: one e2fsprogs call at a time. Must outlive every filesystem that was opened on it.
 class DeviceIo {
@@ -54,8 +46,7 @@ class DeviceIo {
 
   Device& device() { return *device_; }
   void SetStopToken(std::stop_token stop) { stop_ = std::move(stop); }
-  // From here on the distinct blocks are counted too, which costs memory for each of them.
-  void CountBlocks() { count_blocks_ = true; }
+  // Of everything since this was made.
   IoCounts counts() const;
 
   // The first failure since the last call of this, or nothing; forgets it.
@@ -67,6 +58,10 @@ class DeviceIo {
   errcode_t Write(uint64_t offset_bytes, std::span<const std::byte> data);
   errcode_t Zero(Range range);
   errcode_t Trim(Range range);  // the whole range reads as zeros afterwards, also where blocks are only partly covered
+  // A backup of the superblock, at the start of a block of block_size.
+  errcode_t WriteSuperblockBackup(uint64_t offset_bytes, std::span<const std::byte> data, uint32_t block_size);
+  // Announces what will be read, so that a device can fetch it in one go.
+  void Prefetch(std::span<const Range> ranges);
   errcode_t Open(int flags, io_channel* channel);
 
  private:
@@ -74,16 +69,14 @@ class DeviceIo {
   bool Stopped();
   errcode_t ZeroData(Range range);
   bool IsInside(Range range) const;
-  void Count(std::unordered_set<uint64_t>& blocks, Range range);
 
   const std::shared_ptr<Device> device_;
   const std::string name_;
   std::stop_token stop_;
   std::optional<Failure> failure_;
-  bool count_blocks_ = false;
   IoCounts counts_;
-  std::unordered_set<uint64_t> read_blocks_;
-  std::unordered_set<uint64_t> written_blocks_;
+  TouchedBlocks read_;
+  TouchedBlocks written_;
 };
 
 }  // namespace rootloom

@@ -1,6 +1,7 @@
 #include "native/ext4/journal.h"
 
 #include "native/ext4/filesystem.h"
+#include "native/ext4/prefetch.h"
 
 namespace rootloom {
 
@@ -9,6 +10,7 @@ namespace {
 struct JournalState {
   bool needs_replay = false;  // the superblock says that there is something to replay or to release
   bool sound = false;         // neither marked as broken nor as not cleanly unmounted
+  IoCounts io;
 };
 
 Result<JournalState> ReadState(const std::shared_ptr<Device>& device, const CallContext& context) {
@@ -18,7 +20,19 @@ Result<JournalState> ReadState(const std::shared_ptr<Device>& device, const Call
   ext2_super_block* super = filesystem->raw()->super;
   return JournalState{.needs_replay = ext2fs_has_feature_journal_needs_recovery(super) ||
                                       ext2fs_has_feature_orphan_present(super) || super->s_last_orphan != 0,
-                      .sound = (super->s_state & (EXT2_VALID_FS | EXT2_ERROR_FS)) == EXT2_VALID_FS};
+                      .sound = (super->s_state & (EXT2_VALID_FS | EXT2_ERROR_FS)) == EXT2_VALID_FS,
+                      .io = filesystem->io().counts()};
+}
+
+// A filesystem that cannot be opened before its journal is replayed is replayed without.
+Status Announce(const std::shared_ptr<Device>& device, IoCounts& counts, const CallContext& context) {
+  const auto filesystem = Filesystem::Open(device, {.journal = JournalPolicy::kIgnored}, context);
+  if (!filesystem.ok()) {
+    return filesystem.status().failure().kind == StatusKind::kCorrupt ? Status::Ok() : filesystem.status();
+  }
+  const Status status = AnnounceJournal(**filesystem);
+  counts = (*filesystem)->io().counts();
+  return status;
 }
 
 }  // namespace
@@ -26,7 +40,9 @@ Result<JournalState> ReadState(const std::shared_ptr<Device>& device, const Call
 Result<ReplayReport> ReplayJournal(std::shared_ptr<Device> device, std::optional<int64_t> time,
                                    const CallContext& context) {
   ROOTLOOM_ASSIGN_OR_RETURN(const JournalState before, ReadState(device, context));
-  if (!before.needs_replay) return ReplayReport{};
+  if (!before.needs_replay) return ReplayReport{.io = before.io};
+  IoCounts counts;
+  ROOTLOOM_RETURN_IF_ERROR(Announce(device, counts, context));
   DeviceIo io(device);
   io.SetStopToken(context.stop);
   ROOTLOOM_ASSIGN_OR_RETURN(E2fsckRun run, RunE2fsck(io, E2fsckMode::kJournalOnly, time.value_or(Now()), context));
@@ -39,7 +55,8 @@ Result<ReplayReport> ReplayJournal(std::shared_ptr<Device> device, std::optional
                    .detail = reason + "; a check that repairs is needed",
                    .path = device->name()};
   }
-  return ReplayReport{.replayed = true, .problems = std::move(run.problems)};
+  counts += io.counts();
+  return ReplayReport{.replayed = true, .problems = std::move(run.problems), .io = counts};
 }
 
 }  // namespace rootloom

@@ -8,6 +8,7 @@
 
 #include "native/block/device.h"
 #include "native/ext4/engine.h"
+#include "native/ext4/io_counts.h"
 #include "native/util/call_context.h"
 #include "native/util/status.h"
 
@@ -16,6 +17,7 @@ namespace rootloom {
 struct ReplayReport {
   bool replayed = false;                // there was something to do, and it is done
   std::vector<E2fsckProblem> problems;  // what was put right besides: orphaned inodes, stale superblock fields
+  IoCounts io;                          // of the replay and what prepared it
 };
 
 // Replays the journal and releases orphaned inodes, when there are any; a clean filesystem is not touched.

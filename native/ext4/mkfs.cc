@@ -11,6 +11,7 @@ constexpr uint32_t kBlockSize = 4096;
 constexpr uint32_t kInodeSize = 256;
 constexpr uint32_t kBytesPerInode = 16384;
 constexpr uint32_t kLostAndFoundBytes = 16384;
+constexpr uint32_t kLargestJournalBytes = 64 << 20;
 constexpr const char* kOperation = "make an ext4 filesystem on";
 
 Status CheckRequest(const Device& device, const MkfsRequest& request, uint64_t size_bytes) {
@@ -117,9 +118,24 @@ errcode_t MakeJournal(ext2_filsys fs, uint64_t overhead_blocks) {
   ext2fs_journal_params parameters = {};
   errcode_t code = ext2fs_get_journal_params(&parameters, fs);
   if (code != 0) return code;
-  code = ext2fs_add_journal_inode3(fs, &parameters, ~uint64_t{0}, 0);
+  parameters.num_journal_blocks = std::min(parameters.num_journal_blocks, kLargestJournalBytes / kBlockSize);
+  const blk64_t nearest_place = fs->super->s_first_data_block;
+  code = ext2fs_add_journal_inode3(fs, &parameters, nearest_place, 0);
   fs->super->s_overhead_clusters = static_cast<uint32_t>(overhead_blocks + parameters.num_journal_blocks);
   return code;
+}
+
+// A group that holds nothing but its copies of the superblock and the descriptors needs no bitmap: every reader knows
+// where they are. So a resize of a new filesystem has few blocks to read.
+void LeaveOutKnownBitmaps(ext2_filsys fs) {
+  for (dgrp_t group = 0; group + 1 < fs->group_desc_count; ++group) {
+    blk_t copies = 0;
+    if (ext2fs_super_and_bgd_loc2(fs, group, nullptr, nullptr, nullptr, &copies) != 0) continue;
+    const auto blocks = static_cast<uint32_t>(ext2fs_group_blocks_count(fs, group));
+    if (ext2fs_bg_free_blocks_count(fs, group) != blocks - copies) continue;
+    ext2fs_bg_flags_set(fs, group, EXT2_BG_BLOCK_UNINIT);
+    ext2fs_group_desc_csum_set(fs, group);
+  }
 }
 
 Status Build(Filesystem& filesystem, bool with_directories) {
@@ -133,7 +149,9 @@ Status Build(Filesystem& filesystem, bool with_directories) {
   ROOTLOOM_RETURN_IF_ERROR(filesystem.Check(MakeInodeTables(fs), kOperation));
   if (with_directories) ROOTLOOM_RETURN_IF_ERROR(filesystem.Check(MakeDirectories(fs), kOperation));
   ROOTLOOM_RETURN_IF_ERROR(filesystem.Check(MakeReservedInodes(fs), kOperation));
-  return filesystem.Check(MakeJournal(fs, overhead_blocks), kOperation);
+  ROOTLOOM_RETURN_IF_ERROR(filesystem.Check(MakeJournal(fs, overhead_blocks), kOperation));
+  LeaveOutKnownBitmaps(fs);
+  return Status::Ok();
 }
 
 }  // namespace

@@ -7,6 +7,9 @@
 // times as large (up to 16 TiB), so that growing moves nothing. orphan_file and metadata_csum_seed are left out for
 // kernels and checkers that do not know them.
 //
+// The journal lies in front and has at most 64 MiB. mke2fs puts it in the middle, with up to 1 GiB: it would have to be
+// moved by most shrinks, and take up a quarter of what a shrunk disk has.
+//
 // Equal requests give equal bytes. Inode tables and journal are not written where the device reads as zeros already.
 #pragma once
 

@@ -17,7 +17,7 @@
 #include <optional>
 
 #include "native/block/device.h"
-#include "native/ext4/io_manager.h"
+#include "native/ext4/io_counts.h"
 #include "native/util/call_context.h"
 #include "native/util/status.h"
 
@@ -27,16 +27,17 @@ namespace rootloom {
 using ScratchFactory = std::function<Result<std::shared_ptr<Device>>(std::shared_ptr<Device>)>;
 
 struct ResizeRequest {
-  uint64_t size_bytes = 0;      // rounded down to whole blocks
-  std::optional<int64_t> time;  // seconds since 1970, where a time is written; default: now
+  std::optional<uint64_t> size_bytes;  // rounded down to whole blocks; nothing: as small as MinimumSize says
+  std::optional<int64_t> time;         // seconds since 1970, where a time is written; default: now
 };
 
 struct ResizeReport {
   uint64_t old_size_bytes = 0;
   // At most one small block group less than asked for: a last group without room for its own metadata is left out.
   uint64_t new_size_bytes = 0;
-  IoCounts io;           // of the resize itself
+  IoCounts io;           // of opening and resizing, without rehearsals
   bool checked = false;  // e2fsck has looked at the result
+  IoCounts check_io;     // of that
 };
 
 // Resizes the filesystem on device. The device must already be large enough, and keeps its size.

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "native/ext4/filesystem.h"
+#include "native/ext4/free_space.h"
 
 namespace rootloom {
 
@@ -88,6 +89,7 @@ Result<Ext4Stats> ReadStats(std::shared_ptr<Device> device, const CallContext& c
   stats.reserved_bytes = ext2fs_r_blocks_count(fs->super) * fs->blocksize;
   const uint64_t free_bytes = counts.blocks * fs->blocksize;
   stats.free_bytes = free_bytes - std::min(free_bytes, stats.reserved_bytes);
+  stats.available_bytes = AvailableBytes(fs, ext2fs_blocks_count(fs->super), counts.blocks);
   stats.used_bytes = stats.size_bytes - std::min(stats.size_bytes, free_bytes);
   stats.inode_count = super.s_inodes_count;
   stats.free_inode_count = static_cast<uint32_t>(counts.inodes);

@@ -20,7 +20,9 @@ struct Ext4Stats {
   uint32_t block_size = 0;
   uint64_t free_bytes = 0;      // what a user without privileges can still write: free blocks without the reserved ones
   uint64_t reserved_bytes = 0;  // kept for root
-  uint64_t used_bytes = 0;      // everything that is not free: content, inode tables, journal
+  // What of the free bytes a mounted filesystem lets such a user write: the kernel keeps some back. As df tells it.
+  uint64_t available_bytes = 0;
+  uint64_t used_bytes = 0;  // everything that is not free: content, inode tables, journal
   uint32_t inode_count = 0;
   uint32_t free_inode_count = 0;
   uint64_t max_grown_bytes = 0;  // up to here it grows without moving any metadata

@@ -79,6 +79,10 @@ Status PreadvAll(int fd, std::span<iovec> buffers, uint64_t offset_bytes, const 
   return Status::Ok();
 }
 
+void AdviseRead(int fd, uint64_t offset_bytes, uint64_t length_bytes) {
+  ::posix_fadvise(fd, static_cast<off_t>(offset_bytes), static_cast<off_t>(length_bytes), POSIX_FADV_WILLNEED);
+}
+
 Status PwriteAll(int fd, std::span<const std::byte> data, uint64_t offset_bytes, const std::string& path) {
   iovec whole{const_cast<std::byte*>(data.data()), data.size()};
   return PwritevAll(fd, {&whole, 1}, offset_bytes, path);

@@ -24,6 +24,9 @@ Status PreadAll(int fd, std::span<std::byte> buffer, uint64_t offset_bytes, cons
 // The same into several buffers, one after the other. Changes the elements of buffers.
 Status PreadvAll(int fd, std::span<iovec> buffers, uint64_t offset_bytes, const std::string& path);
 
+// Has the kernel begin to read a part of a file. A hint: it cannot fail.
+void AdviseRead(int fd, uint64_t offset_bytes, uint64_t length_bytes);
+
 // Writes all of data at offset_bytes.
 Status PwriteAll(int fd, std::span<const std::byte> data, uint64_t offset_bytes, const std::string& path);
 

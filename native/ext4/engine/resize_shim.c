@@ -43,6 +43,11 @@ errcode_t rootloom_run_resize(struct rootloom_engine_run* run, ext2_filsys fs, b
 
 blk64_t rootloom_minimum_estimate(ext2_filsys fs) { return calculate_minimum_resize_size(fs, 0); }
 
+blk64_t rootloom_adjusted_size(ext2_filsys fs, blk64_t size_blocks) {
+  adjust_new_size(fs, &size_blocks);
+  return size_blocks;
+}
+
 /* Time and memory of the passes are not measured. */
 void rootloom_resize_init_track(struct resource_track* track, const char* what, io_channel channel) {
   (void)track, (void)what, (void)channel;

@@ -79,6 +79,10 @@ int rootloom_run_e2fsck(struct rootloom_engine_run* run);
  * caller's. EXT2_ET_FILESYSTEM_CORRUPTED stands for resize2fs' giving up with exit(). */
 errcode_t rootloom_run_resize(struct rootloom_engine_run* run, ext2_filsys fs, blk64_t* size_blocks);
 
+/* The size, in blocks, that resize2fs makes of the one asked for: it leaves out a last group that would not hold its
+ * own metadata. */
+blk64_t rootloom_adjusted_size(ext2_filsys fs, blk64_t size_blocks);
+
 /* resize2fs' estimate of the smallest size, in blocks. It may be too small; resize.cc proves it. */
 blk64_t rootloom_minimum_estimate(ext2_filsys fs);
 

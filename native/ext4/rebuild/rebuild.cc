@@ -89,7 +89,6 @@ Result<RebuildReport> Rebuild(std::shared_ptr<Device> source_device, std::shared
                               const RebuildRequest& request, const ScratchDeviceFactory& make_scratch,
                               const CallContext& context) {
   ROOTLOOM_ASSIGN_OR_RETURN(auto source, OpenSource(std::move(source_device), context));
-  source->io().CountBlocks();
   ROOTLOOM_ASSIGN_OR_RETURN(const Survey survey, TakeSurvey(*source, context));
   RebuildReport report{.file_count = survey.file_count};
   const uint64_t size_bytes = target_device->size_bytes();

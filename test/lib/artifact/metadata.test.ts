@@ -54,7 +54,7 @@ test('describeBuild makes what parseMetadata reads', () => {
       strategy: 'resize',
       image: { reference: 'oci:x', digest: `sha256:${digestBytes('image')}` },
       vm: { driver: 'qemu', machine: { cpus: 2 } },
-      clean: { headerSha256: record.headerSha256, freeBytes: 1, freeInodes: 2 },
+      clean: { headerSha256: record.headerSha256, superblockSha256: record.headerSha256 },
       reference: { kernel_version: '6.1', context: { user: 'root' } },
     },
     { disk: record, memory: record },
@@ -65,7 +65,11 @@ test('describeBuild makes what parseMetadata reads', () => {
     template: { build_id: id, kernel_version: '6.1', firecracker_version: '' },
     from_image: 'oci:x',
     filesystem_only: true,
-    rootloom: { formatVersion: 1, disk: { clean: { freeInodes: 2 } }, memory: record },
+    rootloom: {
+      formatVersion: 1,
+      disk: { clean: { superblockSha256: record.headerSha256 } },
+      memory: record,
+    },
   });
 });
 

@@ -8,7 +8,6 @@ import { runLayer } from '../../../lib/build/layer-runner.js';
 import type { Phase } from '../../../lib/build/phase.js';
 import { publishDisk } from '../../../lib/build/publish-disk.js';
 import { openImage } from '../../../lib/oci/image.js';
-import { availableBytes } from '../../../lib/rootfs/resize.js';
 import { openRootfs } from '../../../lib/rootfs/rootfs.js';
 import type { ObjectName } from '../../../lib/storage/keys.js';
 import { openStore } from '../../../lib/storage/open-store.js';
@@ -89,7 +88,7 @@ test('A base disk asked for by its free space is lent room for provisioning', as
   await using _ = store;
   const { build } = await buildBase({ store, reference, disk: { free: 300 * MIB } });
   await using rootfs = await openRootfs(store, build.id);
-  expect(availableBytes(await rootfs.stats())).toBeGreaterThan(300 * MIB + 4 * GIB);
+  expect((await rootfs.stats()).availableBytes).toBeGreaterThan(300 * MIB + 4 * GIB);
 });
 
 test('ImageDisk.makeWithRoom makes room for an image that unpacks to far more than it seems to', async () => {

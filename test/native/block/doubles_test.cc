@@ -33,6 +33,20 @@ TEST(LoggingDeviceTest, CountsCallsBytesDistinctBlocksAndFailures) {
   EXPECT_EQ(logging.CountOf(OperationKind::kWrite).distinct_blocks, 0u);
 }
 
+TEST(LoggingDeviceTest, CountsWhatIsAnnouncedAndLeavesOutWhatCannotBeRead) {
+  LoggingDevice logging(SixteenBlocks(), 10);
+  const Range ranges[] = {{0, kBlock}, {5 * kBlock, 0}, {15 * kBlock, 9 * kBlock}, {UINT64_MAX, 1}};
+  logging.Prefetch(ranges);
+  const OperationCount count = logging.CountOf(OperationKind::kPrefetch);
+  EXPECT_EQ(count.calls, 1u);
+  EXPECT_EQ(count.bytes, 2 * kBlock);
+  EXPECT_EQ(count.distinct_blocks, 2u);
+  ASSERT_EQ(logging.Log().size(), 2u);
+  EXPECT_EQ(logging.Log()[1].operation.range, (Range{15 * kBlock, kBlock}));
+  logging.Prefetch(std::span(ranges).subspan(1, 1));
+  EXPECT_EQ(logging.CountOf(OperationKind::kPrefetch).calls, 1u);
+}
+
 TEST(LoggingDeviceTest, KeepsTheLastOperations) {
   auto faulty = std::make_shared<FaultyDevice>(SixteenBlocks());
   LoggingDevice logging(faulty, 2);

@@ -295,5 +295,18 @@ TEST_F(OverlayTest, AFullHostIsAnErrorReplyAndWhatWasThereStays) {
   EXPECT_TRUE(FailedWith(overlay->Freeze(), ENOSPC));
 }
 
+TEST_F(OverlayTest, AnnouncesToItsBaseWhatReadingWouldAskItFor) {
+  auto overlay = Make(8, 16 * kBlock);
+  ASSERT_TRUE(IsOk(overlay->Write(2 * kBlock, Bytes(kBlock, std::byte{5}))));
+  ASSERT_TRUE(IsOk(overlay->Zero({3 * kBlock, kBlock})));
+  const Range ranges[] = {{0, 12 * kBlock}, {9 * kBlock, kBlock}};
+  overlay->Prefetch(ranges);
+  const OperationCount count = base_->CountOf(OperationKind::kPrefetch);
+  EXPECT_EQ(count.calls, 1u);
+  EXPECT_EQ(count.distinct_blocks, 6u);
+  overlay->Prefetch(std::span(ranges).subspan(1));
+  EXPECT_EQ(base_->CountOf(OperationKind::kPrefetch).calls, 1u);
+}
+
 }  // namespace
 }  // namespace rootloom::testing
