@@ -12,6 +12,7 @@ import { addInspectCommand } from './commands/inspect.js';
 import { addKernelCommand } from './commands/kernel.js';
 import { addListCommand } from './commands/list.js';
 import { addLsCommand } from './commands/ls.js';
+import { addResizeCommand } from './commands/resize.js';
 import { addRmCommand } from './commands/rm.js';
 import { addRunCommand } from './commands/run.js';
 import { addServeCommand } from './commands/serve.js';
@@ -20,6 +21,7 @@ import type { Interruption } from './interruption.js';
 
 const COMMANDS = [
   addBuildCommand,
+  addResizeCommand,
   addListCommand,
   addInspectCommand,
   addDiffCommand,

@@ -5,8 +5,12 @@ import { copyDeviceToFile, createZeroDevice } from '../../../lib/native/device.j
 import { ext4 } from '../../../lib/native/ext4.js';
 import { openTree } from '../../../lib/native/ext4-tree.js';
 import { createOverlay, type OverlayDevice } from '../../../lib/native/overlay.js';
-import { LARGEST_DISK_BYTES, SMALLEST_DISK_BYTES } from '../../../lib/rootfs/disk-request.js';
-import { fitDisk, resizeDisk } from '../../../lib/rootfs/resize.js';
+import {
+  LARGEST_DISK_BYTES,
+  type ResizeTarget,
+  SMALLEST_DISK_BYTES,
+} from '../../../lib/rootfs/disk-request.js';
+import { fitDisk, type ResizeReport, resizeDisk } from '../../../lib/rootfs/resize.js';
 import { makeScratch } from '../../helpers/temporary.js';
 
 const MIB = 1024 ** 2;
@@ -126,4 +130,37 @@ test('resizeDisk aborted rejects with the reason', async () => {
   await using disk = await makeDisk(folder, 64 * MIB, MIB);
   const reason = new Error('no more');
   await expect(resizeDisk(disk, { free: GIB }, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+});
+
+/** A source on which several sizes can be tried. */
+async function tryResize(base: OverlayDevice, folder: string, target: ResizeTarget): Promise<ResizeReport> {
+  await using disk = await createOverlay(base, { upperPath: path.join(folder, 'try') });
+  return await resizeDisk(disk, target, { scratchFolder: folder });
+}
+
+test(`resizeDisk with free finds the smallest size: 4 KiB less are too few (ROOTLOOM_SEED=${seed})`, async () => {
+  const random = makeRandom();
+  const folder = await makeScratch();
+  for (let round = 0; round < 10; round += 1) {
+    await using disk = await makeDisk(folder, (64 + random(400)) * MIB, random(30) * MIB);
+    await disk.freeze();
+    const free = (await availableOn(disk)) + 1 + random(20 * 1024 ** 3);
+    const { newSize, ...enough } = await tryResize(disk, folder, { free });
+    const less = await tryResize(disk, folder, { size: newSize - 4096 });
+    const what = `round ${round}: ${JSON.stringify({ free, newSize, enough: enough.free, less: less.free })}`;
+    expect(enough.free, what).toBeGreaterThanOrEqual(free);
+    expect(less.free, what).toBeLessThan(free);
+  }
+}, 120_000);
+
+test('ext4.sizeForFree says what is free at every size, before it is tried', async () => {
+  const folder = await makeScratch();
+  await using disk = await makeDisk(folder, 100 * MIB, 20 * MIB);
+  await disk.freeze();
+  for (const size of [128 * MIB, 129 * MIB, 1024 * MIB, 2049 * MIB, 16_385 * MIB]) {
+    const { free } = await tryResize(disk, folder, { size });
+    const smallest = await ext4.sizeForFree(disk, { free, largest: LARGEST_DISK_BYTES });
+    expect(smallest).toBeLessThanOrEqual(size);
+    expect((await tryResize(disk, folder, { size: smallest })).free).toBe(free);
+  }
 });
