@@ -95,7 +95,8 @@ export class Attachment implements AsyncDisposable {
   readonly queue: Readonly<QueueSettings>;
   /**
    * Aborts, with a RootloomError (IO), when the kernel gives up every connection without being asked to: after a request
-   * that took too long, or when somebody else disconnected the device. All I/O fails from then on; close the attachment.
+   * that took too long, or when somebody else disconnected the device. All I/O fails from then on. `close`
+   * rejects unless the attachment is read-only, since what was written last may not have arrived.
    */
   readonly lost: AbortSignal;
   readonly #owned: OwnedHandle<AttachmentHandle>;

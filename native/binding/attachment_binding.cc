@@ -69,7 +69,12 @@ Napi::Value OpenNbdPool(const Napi::CallbackInfo& info) {
   if (!info[0].IsUndefined()) options.run_folder = ToText(info[0], "folder");
   return StartWork(info.Env(), info.Env().Undefined(), [options](const CallContext&) -> Result<Finish> {
     ROOTLOOM_ASSIGN_OR_RETURN(std::shared_ptr<Pool> pool, Pool::Open(options));
-    return Finish([pool](Napi::Env env) { return MakeHandle(env, pool); });
+    return Finish([pool](Napi::Env env) {
+      std::weak_ptr<Pool>& known = AddonData::Of(env).pools[pool->run_folder()];
+      std::shared_ptr<Pool> shared = known.lock();
+      if (shared == nullptr) known = shared = pool;
+      return MakeHandle(env, std::move(shared));
+    });
   });
 }
 

@@ -12,11 +12,11 @@
 #include <chrono>
 #include <cstdio>
 #include <stop_token>
-#include <thread>
 #include <utility>
 
 #include "native/nbd/kernel/ioctl_link.h"
 #include "native/nbd/kernel/netlink_link.h"
+#include "native/nbd/kernel/patience.h"
 #include "native/util/file_io.h"
 
 namespace rootloom::nbd {
@@ -73,7 +73,8 @@ Status Attachment::Start(const std::shared_ptr<Device>& device, const Options& o
                .timeout_seconds = options.timeout_seconds,
                .dead_connection_timeout_seconds = options.dead_connection_timeout_seconds};
   ROOTLOOM_ASSIGN_OR_RETURN(settings_.block_size_bytes, ChooseBlockSize(*device, options.block_size_bytes));
-  ROOTLOOM_ASSIGN_OR_RETURN(server_, PairServer::Start(device, read_only_, options.connection_count));
+  ROOTLOOM_ASSIGN_OR_RETURN(
+      server_, PairServer::Start(device, read_only_, options.connection_count, [this] { LookForDeadConnections(); }));
   ROOTLOOM_RETURN_IF_ERROR(Connect(options, context));
   // Opening reads the partition table, which waits for the device. Only cutting the link ends that wait.
   const std::stop_callback on_stop(context.stop, [this] { link_->Disconnect(); });
@@ -154,7 +155,8 @@ Status Attachment::CheckIdentity() const {
   return failure;
 }
 
-// The link's word may be about an earlier user of the device: the sockets tell.
+// Called when a connection's thread has nothing more to serve, and on the link's word, which comes also while an
+// operation of the device keeps that thread. It may be about an earlier user of the device, so the sockets tell.
 void Attachment::LookForDeadConnections() {
   if (!connected_.load() || server_->CountHungUp() < server_->connection_count()) return;
   std::lock_guard lock(lost_mutex_);
@@ -213,6 +215,7 @@ Status Attachment::Close(LastWrites last_writes) {
 Status Attachment::CloseOnce(LastWrites last_writes) {
   Status status;
   if (last_writes == LastWrites::kFlush) status = Sync();
+  connected_.store(false);  // From here on the kernel hangs up because it is asked to.
   if (link_ != nullptr) {
     link_->Disconnect();
     {
@@ -230,17 +233,11 @@ Status Attachment::CloseOnce(LastWrites last_writes) {
 }
 
 Status Attachment::WaitUntilFree() {
-  const auto deadline = std::chrono::steady_clock::now() + kInUse;
-  for (auto pause = 1ms; link_->InUse(); pause = std::min(pause * 2, std::chrono::milliseconds(100))) {
-    if (std::chrono::steady_clock::now() >= deadline) {
-      return Failure{.kind = StatusKind::kBusy,
-                     .operation = "detach",
-                     .detail = "a mounted filesystem or a program still uses it, what it writes now is lost",
-                     .path = path_};
-    }
-    std::this_thread::sleep_for(pause);
-  }
-  return Status::Ok();
+  if (WaitUntil(kInUse, {}, [this] { return !link_->InUse(); })) return Status::Ok();
+  return Failure{.kind = StatusKind::kBusy,
+                 .operation = "detach",
+                 .detail = "a mounted filesystem or a program still uses it, what it writes now is lost",
+                 .path = path_};
 }
 
 }  // namespace rootloom::nbd

@@ -111,7 +111,7 @@ class Attachment {
   std::optional<Pool::Slot> slot_;
   std::unique_ptr<Link> link_;
 
-  std::atomic<bool> connected_{false};  // the kernel has its ends, and may hang up
+  std::atomic<bool> connected_{false};  // the kernel has its ends, and was not asked to hang up
   mutable std::mutex lost_mutex_;
   bool lost_ = false;              // protected by lost_mutex_
   std::function<void()> on_lost_;  // protected by lost_mutex_, also while it runs

@@ -91,7 +91,7 @@ Result<std::string> ReadKernelFile(const std::string& path) {
 }
 
 Status WriteKernelFile(const std::string& path, const std::string& text) {
-  ROOTLOOM_ASSIGN_OR_RETURN(const UniqueFd file, OpenFile(path, O_WRONLY));
+  ROOTLOOM_ASSIGN_OR_RETURN(const UniqueFd file, OpenFile(path, O_WRONLY | O_TRUNC));
   // The kernel takes such a file's text in one piece or not at all.
   if (::write(file.get(), text.data(), text.size()) < 0) return Status::Errno("write", path, errno);
   return Status::Ok();

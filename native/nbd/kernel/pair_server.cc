@@ -24,11 +24,12 @@ void BecomeIoFlusher() { ::prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0); }
 
 }  // namespace
 
-PairServer::PairServer(std::shared_ptr<Device> device) : device_(std::move(device)), workers_(kMaxWorkers) {}
+PairServer::PairServer(std::shared_ptr<Device> device, std::function<void()> on_end)
+    : device_(std::move(device)), on_end_(std::move(on_end)), workers_(kMaxWorkers) {}
 
 Result<std::unique_ptr<PairServer>> PairServer::Start(std::shared_ptr<Device> device, bool read_only,
-                                                      uint32_t connection_count) {
-  std::unique_ptr<PairServer> server(new PairServer(std::move(device)));
+                                                      uint32_t connection_count, std::function<void()> on_end) {
+  std::unique_ptr<PairServer> server(new PairServer(std::move(device), std::move(on_end)));
   server->links_.reserve(connection_count);
   const Session session{.size_bytes = UINT64_MAX, .read_only = read_only};
   for (uint32_t i = 0; i < connection_count; ++i) ROOTLOOM_RETURN_IF_ERROR(server->AddConnection(session));
@@ -44,9 +45,10 @@ Status PairServer::AddConnection(const Session& session) {
   kernel_ends_.emplace_back(ends[1]);
   ROOTLOOM_ASSIGN_OR_RETURN(std::unique_ptr<Connection> connection,
                             Connection::InTransmission({std::move(ours), device_, workers_}, session));
-  ROOTLOOM_ASSIGN_OR_RETURN(std::thread thread, StartThread([connection = connection.get()] {
+  ROOTLOOM_ASSIGN_OR_RETURN(std::thread thread, StartThread([this, connection = connection.get()] {
                               BecomeIoFlusher();
                               connection->Serve();
+                              on_end_();
                             }));
   links_.push_back({.socket = ends[0], .connection = std::move(connection), .thread = std::move(thread)});
   return Status::Ok();

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -19,9 +20,10 @@ namespace rootloom::nbd {
 class PairServer {
  public:
   // Serves at once. Shares ownership of the device until destruction. The device itself checks the bounds of requests,
-  // for its size may change meanwhile.
+  // for its size may change meanwhile. on_end is called by each connection's thread when it has nothing more to serve:
+  // the kernel hung up, or Stop was called.
   static Result<std::unique_ptr<PairServer>> Start(std::shared_ptr<Device> device, bool read_only,
-                                                   uint32_t connection_count);
+                                                   uint32_t connection_count, std::function<void()> on_end);
   // Stops.
   ~PairServer();
 
@@ -47,10 +49,11 @@ class PairServer {
     std::thread thread;
   };
 
-  explicit PairServer(std::shared_ptr<Device> device);
+  PairServer(std::shared_ptr<Device> device, std::function<void()> on_end);
   Status AddConnection(const Session& session);
 
   const std::shared_ptr<Device> device_;
+  const std::function<void()> on_end_;
   WorkerPool workers_;
   std::vector<ServedLink> links_;  // constant once started
   std::vector<UniqueFd> kernel_ends_;

@@ -4,14 +4,20 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
+#include <cstdio>
 #include <random>
 #include <utility>
+
+#include "native/nbd/kernel/patience.h"
 
 namespace rootloom::nbd {
 
 namespace {
 
 constexpr const char* kAcquire = "get a free NBD device";
+// How long a reclaimed device may be in the hands of programs that only look at it (udev, blkid).
+constexpr std::chrono::milliseconds kReclaim(500);
 
 // Nobody else's, ever: 128 random bits.
 std::string NewBackendName() {
@@ -98,7 +104,7 @@ Result<std::vector<uint32_t>> Pool::Reclaim(const CallContext& context) {
   std::vector<uint32_t> reclaimed;
   for (const DeviceReport& report : reports) {
     ROOTLOOM_RETURN_IF_ERROR(context.CheckStopped("reclaim NBD devices"));
-    if (report.use == DeviceUse::kLeft && TryReclaim(report.facts.index, boot_id)) {
+    if (report.use == DeviceUse::kLeft && TryReclaim(report.facts.index, boot_id, context)) {
       reclaimed.push_back(report.facts.index);
     }
   }
@@ -106,7 +112,7 @@ Result<std::vector<uint32_t>> Pool::Reclaim(const CallContext& context) {
 }
 
 // With the lock in hand nobody of ours can connect the device, so what is found to be left stays so.
-bool Pool::TryReclaim(uint32_t index, const std::string& boot_id) {
+bool Pool::TryReclaim(uint32_t index, const std::string& boot_id, const CallContext& context) {
   const auto netlink = control();
   if (!netlink.ok()) return false;
   const auto lock = SlotLock::Try(run_folder_, index);
@@ -115,6 +121,11 @@ bool Pool::TryReclaim(uint32_t index, const std::string& boot_id) {
   const auto facts = ReadFacts(machine_, index);
   if (!record || !facts.ok() || record->boot_id != boot_id || facts->backend != record->backend) return false;
   if (!(*netlink)->Disconnect(index).ok()) return false;
+  const auto is_free = [&] {
+    const auto now = ReadFacts(machine_, index);
+    return now.ok() && !now->connected();
+  };
+  if (!WaitUntil(kReclaim, context.stop, is_free)) return false;
   [[maybe_unused]] const Status ignored = (*lock)->Clear();
   return true;
 }

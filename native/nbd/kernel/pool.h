@@ -62,9 +62,10 @@ class Pool {
 
   // All devices that the kernel has. Changes nothing.
   Result<std::vector<DeviceReport>> Report() const;
-  // Disconnects what killed processes left, and returns the indices of what was reclaimed. Only a device whose lock is
+  // Disconnects what killed processes left, and returns the indices of what is free now. Only a device whose lock is
   // free, whose record was written since this boot, and whose backend name in the kernel is the one on record: all else
-  // is not ours to touch.
+  // is not ours to touch. What waits for a device that was disconnected fails at once; one that is still mounted stays
+  // kLeft until it is unmounted.
   Result<std::vector<uint32_t>> Reclaim(const CallContext& context);
 
   // The kernel's netlink family; kNotFound when there is none here.
@@ -80,7 +81,7 @@ class Pool {
 
   Result<DeviceReport> ReportOf(uint32_t index, const std::string& boot_id) const;
   Status WriteRecord(const SlotLock& lock, const std::string& backend) const;
-  bool TryReclaim(uint32_t index, const std::string& boot_id);
+  bool TryReclaim(uint32_t index, const std::string& boot_id, const CallContext& context);
 
   const Machine machine_;
   const std::string run_folder_;

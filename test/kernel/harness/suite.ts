@@ -34,7 +34,7 @@ export interface FileResult {
 /** Every case of the files that match `filters` (all by default), without running them. Rejects when a file cannot be loaded. */
 export async function listCases(filters: readonly string[] = []): Promise<Cases> {
   const [script, ...options] = VITEST;
-  const { stdout } = await execa('node', [script as string, 'list', ...options, '--json', ...filters], {
+  const { stdout } = await execa('node', [script as string, 'list', ...filters, ...options, '--json'], {
     cwd: TREE,
   });
   const cases = new Map<string, string[]>();
