@@ -50,7 +50,14 @@ async function makeResizedBuild(
     const sealed = await disk.seal(id, options);
     const clean = await describeProvenance(disk.overlay, await readFile(sealed.headerPath), { signal });
     const description = { phase: 'base', ...describeOrigin(source, strategy), clean } as const;
-    await publishBuild(store, { buildId: id, disk: sealed, description }, { signal, digestData: true });
+    const publishing = publishBuild(
+      store,
+      { buildId: id, disk: sealed, description },
+      { signal, digestData: true },
+    );
+    // Freeing the overlay's file waits for the host's journal, as publishing does: both wait at once.
+    await Promise.allSettled([publishing, disk.close()]);
+    await publishing;
     const { diffBytes } = sealed.report;
     logger?.info(
       { buildId: id, sourceBuildId: source.id, diffBytes, ...report },
