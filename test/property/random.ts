@@ -25,12 +25,14 @@ export class Random {
     return this.next() < probability;
   }
 
-  pick<Value>(values: readonly [Value, ...Value[]]): Value {
+  pick<const Value>(values: readonly [Value, ...Value[]]): Value {
     return values[this.integer(0, values.length - 1)] as Value;
   }
 
   bytes(length: number): Buffer {
-    const words = Uint32Array.from({ length: Math.ceil(length / 4) }, () => Math.floor(this.next() * 2 ** 32));
+    const words = Uint32Array.from({ length: Math.ceil(length / 4) }, () =>
+      Math.floor(this.next() * 2 ** 32),
+    );
     return Buffer.from(words.buffer, 0, length);
   }
 }

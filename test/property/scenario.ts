@@ -1,0 +1,265 @@
+/**
+ * One case of the property test: a random image, and a random walk of size changes over the chain that it becomes.
+ *
+ * After each step, whatever happened in it: the old disk is what it was, byte for byte; a new one is there whole, of the size asked
+ * for, clean for the stock e2fsck and with every file as it was, or it is not there at all.
+ */
+import { randomUUID } from 'node:crypto';
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { constants } from 'node:os';
+import path from 'node:path';
+import { execa } from 'execa';
+import { isRootloomError } from '../../lib/errors.js';
+import { openChain, sealDevice, sealOverlay } from '../../lib/native/chain.js';
+import { copyDeviceToFile, type Device, openFileDevice } from '../../lib/native/device.js';
+import { createFaultyDevice } from '../../lib/native/device-doubles.js';
+import { ext4 } from '../../lib/native/ext4.js';
+import { openTree } from '../../lib/native/ext4-tree.js';
+import { compareTrees } from '../../lib/native/ext4-tree-compare.js';
+import { createOverlay, type OverlayDevice } from '../../lib/native/overlay.js';
+import { DISK_BLOCK_BYTES, type DiskRequest } from '../../lib/rootfs/disk-request.js';
+import { rebuildDisk } from '../../lib/rootfs/rebuild.js';
+import { resizeDisk } from '../../lib/rootfs/resize.js';
+import type { Strategy } from '../../lib/rootfs/strategy.js';
+import { digestBytes, digestFile } from '../../lib/util/digest.js';
+import { Random } from './random.js';
+import { makeRandomImage } from './random-image.js';
+
+const MIB = 1024 ** 2;
+
+/** A published disk, as far as this test needs one: its header, and where the diffs are. */
+interface Chain {
+  size: number;
+  header: Buffer;
+  diffs: Record<string, { path: string }>;
+}
+
+interface Step {
+  strategy: Strategy;
+  request: DiskRequest;
+  disturbance: 'none' | 'abort' | 'read-error' | 'write-error';
+  /** Before the abort, in milliseconds; or how many operations go well. */
+  after: number;
+}
+
+/** What became of the steps, by their strategy and outcome: shows that a run was not empty. */
+export type Tally = Map<string, number>;
+
+class Aborted extends Error {}
+
+/** Of e2fsck, in an error. */
+const MESSAGE_LINES = 12;
+
+/** What may look another way when the blocks of a filesystem get another size. */
+const BLOCK_ASPECTS = ['holes'];
+
+export class Scenario {
+  readonly #random: Random;
+  readonly #story: string[] = [];
+
+  constructor(
+    private readonly seed: number,
+    private readonly folder: string,
+    private readonly tally: Tally,
+  ) {
+    this.#random = new Random(seed);
+  }
+
+  /** Rejects with what went wrong, and the story up to there. */
+  async run(): Promise<void> {
+    try {
+      let chain = await this.#makeFirst();
+      for (let step = this.#random.integer(1, 4); step > 0; step -= 1) chain = await this.#take(chain);
+    } catch (cause) {
+      const story = this.#story.join('\n  ');
+      throw new Error(`Case ${this.seed} failed: ${(cause as Error).message}\n  ${story}`, { cause });
+    }
+  }
+
+  async #makeFirst(): Promise<Chain> {
+    const image = path.join(this.folder, 'image');
+    const { profile, size } = await makeRandomImage(image, this.#random);
+    this.#story.push(`image of ${size} bytes: ${profile}`);
+    await using device = await openFileDevice(image);
+    const chain = await this.#seal({ size: 0, header: Buffer.alloc(0), diffs: {} }, (request) =>
+      sealDevice(device, { ...request, blockSize: DISK_BLOCK_BYTES }),
+    );
+    await rm(image);
+    await rm(path.join(this.folder, 'islands'), { force: true });
+    return chain;
+  }
+
+  #nextStep({ size }: Chain): Step {
+    const random = this.#random;
+    const strategy = random.pick(['resize', 'resize', 'rebuild', 'copy']);
+    const factor = random.pick([0.1, 0.5, 0.8, 1, 1.3, 3, 40]);
+    const bytes = Math.max(Math.round((size * factor * (0.9 + random.next() / 5)) / 4096) * 4096, 16 * MIB);
+    const request = random.chance(0.25) ? { free: random.integer(0, 200 * MIB) } : { size: bytes };
+    const disturbance = random.pick(['none', 'none', 'none', 'abort', 'read-error', 'write-error']);
+    const after = disturbance === 'abort' ? random.integer(0, 60) : random.integer(0, 40);
+    return { strategy, request, disturbance, after };
+  }
+
+  async #take(chain: Chain): Promise<Chain> {
+    const step = this.#nextStep(chain);
+    this.#story.push(JSON.stringify(step));
+    const before = await this.#fingerprint(chain);
+    const outcome = await this.#attempt(chain, step);
+    this.#story.push(`  ${outcome instanceof Error ? String(outcome) : `a disk of ${outcome.size} bytes`}`);
+    const same = (await this.#fingerprint(chain)) === before;
+    if (!same) throw new Error('The old disk has changed');
+    const name = outcome instanceof Error ? this.#judgeFailure(outcome, step) : 'done';
+    const key = `${step.strategy} ${step.disturbance}: ${name}`;
+    this.tally.set(key, (this.tally.get(key) ?? 0) + 1);
+    if (!(outcome instanceof Error)) {
+      await this.#judgeSuccess(chain, outcome, step);
+      return outcome;
+    }
+    if (!isRootloomError(outcome, 'TOO_SMALL')) return chain;
+    return this.#takeMinimum(chain, step, outcome.context.minimum);
+  }
+
+  /** What a refusal says would do must do. */
+  async #takeMinimum(chain: Chain, step: Step, minimum: number | undefined): Promise<Chain> {
+    if (minimum === undefined) throw new Error('TOO_SMALL has no minimum');
+    const size = Math.max(Math.ceil(minimum / DISK_BLOCK_BYTES) * DISK_BLOCK_BYTES, 16 * MIB);
+    const again: Step = { ...step, request: { size }, disturbance: 'none' };
+    const outcome = await this.#attempt(chain, again);
+    if (outcome instanceof Error) throw new Error(`The minimum ${minimum} did not do`, { cause: outcome });
+    await this.#judgeSuccess(chain, outcome, again);
+    return outcome;
+  }
+
+  /** The new chain, or the error; in that case nothing may be left. */
+  async #attempt(chain: Chain, step: Step): Promise<Chain | Error> {
+    const before = await readdir(this.folder);
+    const work = path.join(this.folder, 'work');
+    await mkdir(work);
+    try {
+      return await this.#perform(chain, step, work);
+    } catch (error) {
+      const left = [...(await readdir(work)), ...(await readdir(this.folder))];
+      if (left.length !== before.length + 1)
+        throw new Error(`Left behind: ${left.join(', ')}`, { cause: error });
+      return error as Error;
+    } finally {
+      await rm(work, { recursive: true });
+    }
+  }
+
+  async #perform(chain: Chain, step: Step, work: string): Promise<Chain> {
+    const { disturbance, after } = step;
+    const controller = new AbortController();
+    const timer =
+      disturbance === 'abort' ? setTimeout(() => controller.abort(new Aborted('Aborted')), after) : undefined;
+    const options = { signal: controller.signal, scratchFolder: work };
+    try {
+      await using opened = await openChain(chain);
+      const faults =
+        disturbance === 'read-error'
+          ? [{ operation: 'read' as const, skip: after, errno: constants.errno.EIO }]
+          : [];
+      await using base = createFaultyDevice(opened, { faults });
+      await using overlay = await createOverlay(base, { upperPath: path.join(work, 'upper') });
+      if (step.strategy === 'resize') {
+        await this.#resize(overlay, step, options);
+        return await this.#seal(chain, (request) =>
+          sealOverlay(overlay, { ...request, parentHeader: chain.header }, options),
+        );
+      }
+      const parentHeader = step.strategy === 'rebuild' ? chain.header : undefined;
+      const rebuilt = await rebuildDisk(overlay, step.request, {
+        ...options,
+        upperPath: path.join(work, 'new'),
+        parentHeader,
+      });
+      await using disk = rebuilt.overlay;
+      const parents = step.strategy === 'rebuild' ? chain : { ...chain, diffs: {} };
+      return await this.#seal(parents, (request) =>
+        sealOverlay(disk, { ...request, parentHeader: rebuilt.parentHeader }, options),
+      );
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #resize(
+    overlay: OverlayDevice,
+    { request, disturbance, after }: Step,
+    options: { signal: AbortSignal; scratchFolder: string },
+  ) {
+    if (disturbance !== 'write-error' || 'free' in request || request.size < overlay.size) {
+      await resizeDisk(overlay, request, options);
+      return;
+    }
+    await overlay.resize(request.size);
+    const faults = [{ operation: 'write' as const, skip: after, errno: constants.errno.EIO }];
+    await using faulty = createFaultyDevice(overlay, { faults });
+    await ext4.resize(faulty, { size: request.size }, options);
+  }
+
+  async #seal(
+    parent: Chain,
+    seal: (request: { buildId: string; diffPath: string; headerPath: string }) => Promise<{ size: number }>,
+  ): Promise<Chain> {
+    const buildId = randomUUID();
+    const [diffPath, headerPath] = [
+      path.join(this.folder, `${buildId}.diff`),
+      path.join(this.folder, `${buildId}.header`),
+    ];
+    const { size } = await seal({ buildId, diffPath, headerPath });
+    return {
+      size,
+      header: await readFile(headerPath),
+      diffs: { ...parent.diffs, [buildId]: { path: diffPath } },
+    };
+  }
+
+  async #fingerprint({ header, diffs }: Chain): Promise<string> {
+    const files = Object.values(diffs).map((diff) => digestFile(diff.path));
+    return [digestBytes(header), ...(await Promise.all(files)).map(({ hex }) => hex)].join();
+  }
+
+  /** The name of the outcome in the tally. Throws for a failure that nothing has called for. */
+  #judgeFailure(error: Error, { disturbance, request }: Step): string {
+    if (disturbance === 'abort' && error instanceof Aborted) return 'aborted';
+    if (
+      disturbance.endsWith('error') &&
+      isRootloomError(error, 'IO') &&
+      error.context.errno === constants.errno.EIO
+    )
+      return 'failed';
+    if (isRootloomError(error, 'TOO_SMALL') && 'size' in request) return 'too small';
+    throw new Error('A step failed without a reason', { cause: error });
+  }
+
+  async #judgeSuccess(old: Chain, chain: Chain, { request, strategy }: Step): Promise<void> {
+    if ('size' in request && chain.size !== request.size) throw new Error(`The disk has ${chain.size} bytes`);
+    if (strategy === 'copy' && Object.keys(chain.diffs).length !== 1)
+      throw new Error('A copy needs other builds');
+    await using device = await openChain(chain);
+    const { freeBytes } = await ext4.stats(device);
+    if ('free' in request && freeBytes < request.free) throw new Error(`Only ${freeBytes} bytes are free`);
+    await this.#checkWithStockTool(device);
+    await using oldDevice = await openChain(old);
+    await using oldTree = await openTree(oldDevice);
+    await using tree = await openTree(device);
+    const everything = { atime: true, ctime: true, birthtime: true, generation: true };
+    for await (const { path: file, what } of compareTrees(oldTree, tree, everything)) {
+      const isBlockSize = strategy !== 'resize' && what.every((aspect) => BLOCK_ASPECTS.includes(aspect));
+      if (!isBlockSize) throw new Error(`${file} differs: ${what.join(', ')}`);
+    }
+  }
+
+  async #checkWithStockTool(device: Device): Promise<void> {
+    const raw = path.join(this.folder, 'raw');
+    await copyDeviceToFile(device, raw);
+    const { exitCode, stdout } = await execa('e2fsck', ['-fn', raw], { reject: false });
+    await rm(raw);
+    if (exitCode !== 0) {
+      throw new Error(
+        `e2fsck -fn exits with ${exitCode}: ${stdout.split('\n').slice(0, MESSAGE_LINES).join('\n')}`,
+      );
+    }
+  }
+}

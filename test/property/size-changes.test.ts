@@ -1,0 +1,45 @@
+/**
+ * Random images, random size changes, random trouble. The number of cases is ROOTLOOM_CASES, by default enough for CI;
+ * `npm run soak:resize` runs many. A case is replayed with ROOTLOOM_SEED=<its seed> ROOTLOOM_CASES=1.
+ */
+import { mkdir } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import path from 'node:path';
+import { expect, test } from 'vitest';
+import { makeScratch } from '../helpers/temporary.js';
+import { Scenario, type Tally } from './scenario.js';
+
+const SEED = Number(process.env.ROOTLOOM_SEED ?? Math.floor(Math.random() * 2 ** 31));
+const CASES = Number(process.env.ROOTLOOM_CASES ?? 200);
+const TIMEOUT_MS = 60_000 + CASES * 10_000;
+
+test(`a disk is wholly the old or wholly the new one, whatever happens (ROOTLOOM_SEED=${SEED})`, {
+  timeout: TIMEOUT_MS,
+}, async () => {
+  const root = await makeScratch();
+  const tally: Tally = new Map();
+  const failures: unknown[] = [];
+  let next = 0;
+  const lanes = Array.from({ length: availableParallelism() }, async () => {
+    while (next < CASES && failures.length < 50) {
+      const seed = SEED + next;
+      next += 1;
+      const folder = path.join(root, `${seed}`);
+      await mkdir(folder);
+      await new Scenario(seed, folder, tally).run().catch((error) => failures.push(error));
+    }
+  });
+  await Promise.all(lanes);
+  console.log(
+    [...tally]
+      .sort()
+      .map(([outcome, count]) => `${count} × ${outcome}`)
+      .join('\n'),
+  );
+  expect(failures.map((failure) => (failure as Error).message)).toEqual([]);
+  // A run in which nothing succeeds would prove nothing.
+  const done = [...tally]
+    .filter(([outcome]) => outcome.endsWith('done'))
+    .reduce((sum, [, count]) => sum + count, 0);
+  expect(done).toBeGreaterThanOrEqual(CASES / 2);
+});
