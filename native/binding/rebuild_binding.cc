@@ -34,13 +34,14 @@ struct Rebuilt {
   uint64_t shared_bytes = 0;
 };
 
-// Writes what header cannot show into the overlay, and gives the header that shows the rest.
-Result<std::vector<std::byte>> Share(const RemapDevice& layout, OverlayDevice& overlay,
-                                     std::span<const std::byte> parent_bytes, Rebuilt& rebuilt,
-                                     const CallContext& context) {
+// Writes what no header can show into the overlay, and lets its base show the rest: what the header that is made here
+// says, no more, for a seal leaves out what the base has already.
+Result<std::vector<std::byte>> Share(RemapDevice& content, RemapDevice& base, std::span<const std::byte> parent_bytes,
+                                     Rebuilt& rebuilt, const CallContext& context) {
   ROOTLOOM_ASSIGN_OR_RETURN(const Header parent, DecodeHeader(parent_bytes));
-  ROOTLOOM_ASSIGN_OR_RETURN(Composition composition, ComposeHeader(parent, layout));
-  ROOTLOOM_RETURN_IF_ERROR(CopyRanges(*overlay.base(), overlay, composition.unshared, "copy content", context));
+  ROOTLOOM_ASSIGN_OR_RETURN(Composition composition, ComposeHeader(parent, content));
+  ROOTLOOM_RETURN_IF_ERROR(CopyRanges(content, *rebuilt.overlay, composition.unshared, "copy content", context));
+  ROOTLOOM_RETURN_IF_ERROR(base.Map(std::move(composition.shared)));
   for (const Mapping& mapping : composition.header.mappings) {
     if (mapping.source != kZeroSource) rebuilt.shared_bytes += uint64_t{mapping.length_pages} * kPageBytes;
   }
@@ -53,9 +54,9 @@ Result<Rebuilt> RebuildDisk(const std::shared_ptr<Device>& source, const Request
     ROOTLOOM_RETURN_IF_ERROR(changes->Freeze(context));
   }
   Rebuilt rebuilt;
-  ROOTLOOM_ASSIGN_OR_RETURN(const auto layout, RemapDevice::Create(source, request.size_bytes));
+  ROOTLOOM_ASSIGN_OR_RETURN(const auto base, RemapDevice::Create(source, request.size_bytes));
   ROOTLOOM_ASSIGN_OR_RETURN(rebuilt.overlay,
-                            OverlayDevice::Create(layout, request.upper_path, request.size_bytes, kDefaultBlockSize));
+                            OverlayDevice::Create(base, request.upper_path, request.size_bytes, kDefaultBlockSize));
   ROOTLOOM_ASSIGN_OR_RETURN(rebuilt.report,
                             Rebuild(source, rebuilt.overlay, request.filesystem, MakeScratchDevice, context));
   std::vector<RemapRun> runs;
@@ -64,11 +65,13 @@ Result<Rebuilt> RebuildDisk(const std::shared_ptr<Device>& source, const Request
     runs.push_back({run.target_bytes, run.source_bytes, run.length_bytes});
   }
   rebuilt.report.runs = {};
-  ROOTLOOM_RETURN_IF_ERROR(layout->Map(std::move(runs)));
-  if (request.parent_header) {
-    ROOTLOOM_ASSIGN_OR_RETURN(rebuilt.parent_header,
-                              Share(*layout, *rebuilt.overlay, *request.parent_header, rebuilt, context));
+  if (!request.parent_header) {
+    ROOTLOOM_RETURN_IF_ERROR(base->Map(std::move(runs)));
+    return rebuilt;
   }
+  ROOTLOOM_ASSIGN_OR_RETURN(const auto content, RemapDevice::Create(source, request.size_bytes));
+  ROOTLOOM_RETURN_IF_ERROR(content->Map(std::move(runs)));
+  ROOTLOOM_ASSIGN_OR_RETURN(rebuilt.parent_header, Share(*content, *base, *request.parent_header, rebuilt, context));
   return rebuilt;
 }
 

@@ -29,6 +29,7 @@ class Composer {
   void Finish() { FillTo(page_count_); }
 
   std::vector<Mapping> TakeMappings() { return std::move(mappings_); }
+  std::vector<RemapRun> TakeShared() { return std::move(shared_); }
   std::vector<Range> TakeUnshared() { return std::move(unshared_); }
 
  private:
@@ -42,6 +43,7 @@ class Composer {
   const std::vector<BlockRun> changes_;  // blocks that are not the chain's, ascending
   const uint64_t page_count_;
   std::vector<Mapping> mappings_;
+  std::vector<RemapRun> shared_;
   std::vector<Range> unshared_;
 };
 
@@ -103,6 +105,9 @@ void Composer::AddStored(PageRun run) {
   // Beyond the chain's end an overlay reads as zeros, which is what FillTo makes of it.
   if (run.source >= index_.page_count()) return;
   run.count = std::min(run.count, index_.page_count() - run.source);
+  shared_.push_back({.offset_bytes = run.target * kPageBytes,
+                     .source_offset_bytes = run.source * kPageBytes,
+                     .length_bytes = run.count * kPageBytes});
   for (size_t at = index_.Find(run.source); run.count > 0; ++at) {
     const Mapping stored = index_.At(at);
     const uint64_t count = std::min(run.count, stored.end_pages() - run.source);
@@ -148,7 +153,7 @@ Result<Composition> ComposeHeader(const Header& parent, const RemapDevice& targe
   for (const RemapRun& run : target.runs()) composer.Add(run);
   composer.Finish();
 
-  Composition composition{.header = parent, .unshared = composer.TakeUnshared()};
+  Composition composition{.header = parent, .shared = composer.TakeShared(), .unshared = composer.TakeUnshared()};
   composition.header.size_bytes = target.size_bytes();
   composition.header.mappings = composer.TakeMappings();
   ROOTLOOM_RETURN_IF_ERROR(NormalizeHeader(composition.header, kCompose, StatusKind::kInvalidArgument));

@@ -17,6 +17,8 @@ struct Composition {
   // Of target: same build, generation and base as parent's, so that a seal with this for its parent gives a child of
   // parent's build. Normalised.
   Header header;
+  // What of target header shows, by runs of whole pages, ascending.
+  std::vector<RemapRun> shared;
   // Whole pages of target, ascending, that header has as zeros but that hold something: content of which no diff holds
   // a whole page in that form. Whoever seals on header has to write these pages into the overlay first.
   std::vector<Range> unshared;
