@@ -62,6 +62,7 @@ export { type Ext4Tree, openTree } from './native/ext4-tree.js';
 export { compareTrees, type TreeDifference } from './native/ext4-tree-compare.js';
 export type { FileDigest, FileStat, FileType, WalkedFile, Xattr } from './native/ext4-tree-types.js';
 export type { Ext4Stats, FsckReport, IoReport } from './native/ext4-types.js';
+export type { EngineOptions, Isolation } from './native/isolation.js';
 export {
   type NbdDevice,
   NbdPool,

@@ -53,8 +53,12 @@ const rootloomSchema = z.object({
   strategy: z.enum(['resize', 'rebuild', 'copy']).optional(),
   /** The image that this one was made from. */
   image: z.object({ reference: z.string(), digest: z.string() }).optional(),
-  /** A provenance in another form proves nothing, and its disk is checked before it is resized. */
-  disk: artifactSchema.extend({ clean: provenanceSchema.optional().catch(undefined) }),
+  disk: artifactSchema.extend({
+    /** A provenance in another form proves nothing, and its disk is checked before it is resized. */
+    clean: provenanceSchema.optional().catch(undefined),
+    /** True when only this library has ever written to it: it was never a guest's disk, nor were those that it continues. */
+    pristine: z.boolean().optional(),
+  }),
   memory: artifactSchema.optional(),
   /** The VM state's file. */
   snapfile: z.object({ size: bytes, sha256: sha256.optional() }).optional(),
@@ -130,6 +134,7 @@ export type BuildDescription = Omit<
 > & {
   /** Of the disk. */
   clean?: z.output<typeof provenanceSchema> | undefined;
+  pristine?: boolean | undefined;
   /** Fields of the reference, in its own spelling, where it is to see them. */
   reference?: Partial<Omit<CurrentMetadata, 'version' | 'template' | 'rootloom'>> & {
     kernel_version?: string;
@@ -151,7 +156,7 @@ export function describeBuild(
     snapfile?: SnapfileRecord | undefined;
   },
 ): CurrentMetadata {
-  const { clean, reference: { kernel_version = '', ...reference } = {}, ...own } = description;
+  const { clean, pristine, reference: { kernel_version = '', ...reference } = {}, ...own } = description;
   const result = currentSchema.safeParse({
     version: METADATA_VERSION,
     template: { build_id: buildId, kernel_version, firecracker_version: '' },
@@ -163,7 +168,7 @@ export function describeBuild(
       formatVersion: FORMAT_VERSION,
       createdAt: new Date().toISOString(),
       ...own,
-      disk: { ...artifacts.disk, clean },
+      disk: { ...artifacts.disk, clean, pristine },
       memory: artifacts.memory,
       snapfile: artifacts.snapfile,
     },

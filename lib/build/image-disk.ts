@@ -81,7 +81,9 @@ export class ImageDisk {
       const size = Math.max(roundUp((content + room) * METADATA_FACTOR), SMALLEST_DISK_BYTES);
       try {
         const disk = await this.#fill(size, step);
-        const stats = await closingOnError(disk, () => ext4.stats(disk.overlay, { signal }));
+        const stats = await closingOnError(disk, () =>
+          ext4.stats(disk.overlay, { signal, isolation: 'none' }),
+        );
         if (stats.freeBytes >= room) return disk;
         await disk.close();
         content = stats.usedBytes;
@@ -163,12 +165,12 @@ export class ImageDisk {
     const { signal, staging } = this.context;
     await using disk = await WorkDisk.createEmpty(staging, size, signal);
     await this.#makeFilesystem(disk, { signal });
-    return await ext4.stats(disk.overlay, { signal });
+    return await ext4.stats(disk.overlay, { signal, isolation: 'none' });
   }
 
   async #measureFull(step: PhaseContext['step']): Promise<Ext4Stats> {
     await using disk = await this.#fillLarge(0, step);
-    return await ext4.stats(disk.overlay, { signal: this.context.signal });
+    return await ext4.stats(disk.overlay, { signal: this.context.signal, isolation: 'none' });
   }
 }
 

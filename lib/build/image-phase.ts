@@ -46,6 +46,9 @@ export class ImagePhase implements Phase {
       'size' in request
         ? await imageDisk.makeOfSize(request.size)
         : await imageDisk.makeWithRoom(request.free + PROVISIONING_ROOM_BYTES);
-    await publishDisk(context, disk, { image: { reference: image.reference, digest: image.manifestDigest } });
+    await publishDisk(context, disk, {
+      image: { reference: image.reference, digest: image.manifestDigest },
+      pristine: true,
+    });
   }
 }

@@ -1,6 +1,8 @@
 /** What a template is built from, and how. */
 import type { CallOptions } from '../native/call.js';
+import type { Isolation } from '../native/isolation.js';
 import { type DiskRequest, validateDiskRequest } from '../rootfs/disk-request.js';
+import { validateIsolation } from '../rootfs/isolation.js';
 import type { ProvisioningOptions } from '../rootfs/provisioning/files.js';
 import { CHECK_POLICIES, type CheckPolicy } from '../rootfs/soundness.js';
 import { type Strategy, validateStrategy } from '../rootfs/strategy.js';
@@ -44,6 +46,8 @@ export interface TemplateOptions extends CallOptions {
   machine?: MachineOptions | undefined;
   /** For a template source: when its disk is checked before it is resized. Default `auto`. */
   check?: CheckPolicy | undefined;
+  /** For a template source: where the engine works on its disk. Default: `none` for a disk that only this library has written, else `process`. */
+  isolation?: Isolation | undefined;
   /** For a template source: how its disk gets its size; part of the layer hash. Default `resize`. */
   strategy?: Strategy | undefined;
   /** Builds every layer anew, whatever the cache holds, and has the cache lead to the new ones. Default false. */
@@ -78,8 +82,9 @@ export function validateOptions({
   disk,
   check = 'auto',
   strategy,
+  isolation,
   machine = {},
-}: Pick<TemplateOptions, 'from' | 'disk' | 'check' | 'strategy' | 'machine'>): void {
+}: Pick<TemplateOptions, 'from' | 'disk' | 'check' | 'strategy' | 'isolation' | 'machine'>): void {
   if (typeof from !== 'object' || 'oci' in from === 'template' in from) {
     throw new TypeError('Cannot build: the source must be { oci: reference } or { template: buildId }');
   }
@@ -98,5 +103,6 @@ export function validateOptions({
       throw new TypeError('Cannot build from an OCI image by a strategy: only a template has a disk');
     validateStrategy(strategy);
   }
+  validateIsolation(isolation);
   validateMachineOptions(machine);
 }

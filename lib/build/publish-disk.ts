@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import type { Build } from '../artifact/build.js';
 import type { BuildDescription } from '../artifact/metadata.js';
 import { type NewBuildParts, publishBuild } from '../artifact/publish.js';
+import { isPristine } from '../rootfs/isolation.js';
 import { describeProvenance } from '../rootfs/provenance.js';
 import type { Strategy } from '../rootfs/strategy.js';
 import { CACHE_SCOPE } from './layer-cache.js';
@@ -15,12 +16,13 @@ export type PhaseDescription = Omit<BuildDescription, 'phase' | 'layerHash' | 'c
 /** What a snapshot adds to a disk. */
 export type SnapshotFiles = Required<Pick<NewBuildParts, 'memory' | 'snapfilePath'>>;
 
-/** Where a disk comes from that was another build's, and how it got its size. A copy needs no other build. */
+/** Where a disk comes from that was another build's, and how it got its size. A copy needs no other build. For a disk that no guest has had since. */
 export function describeOrigin(source: Build, strategy: Strategy) {
   return {
     strategy,
     sourceBuildId: source.id,
     parentBuildId: strategy === 'copy' ? undefined : source.id,
+    pristine: isPristine(source) || undefined,
   };
 }
 
@@ -38,7 +40,9 @@ export async function publishSealed(
   snapshot?: SnapshotFiles,
 ): Promise<Build> {
   const { signal, store, buildId } = context;
-  const clean = await describeProvenance(disk.overlay, await readFile(sealed.headerPath), { signal });
+  const isolation = description.pristine === true ? 'none' : 'process';
+  const header = await readFile(sealed.headerPath);
+  const clean = await describeProvenance(disk.overlay, header, { signal, isolation });
   return context.step('publish', (options) =>
     publishBuild(
       store,

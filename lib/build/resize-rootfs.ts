@@ -4,7 +4,9 @@ import { readFile } from 'node:fs/promises';
 import { openBuild } from '../artifact/build.js';
 import { publishBuild } from '../artifact/publish.js';
 import type { CallOptions } from '../native/call.js';
+import type { Isolation } from '../native/isolation.js';
 import { type ResizeTarget, validateResizeTarget } from '../rootfs/disk-request.js';
+import { isolationOf, validateIsolation } from '../rootfs/isolation.js';
 import { describeProvenance } from '../rootfs/provenance.js';
 import type { ResizeReport } from '../rootfs/resize.js';
 import { type CheckPolicy, makeSound, type SoundnessReport } from '../rootfs/soundness.js';
@@ -22,6 +24,8 @@ export interface ResizeRootfsOptions extends CallOptions {
   check?: CheckPolicy | undefined;
   /** How the disk gets its size. Default `resize`. */
   strategy?: Strategy | undefined;
+  /** Where the engine works on the disk. Default: `none` for a disk that only this library has written, else `process`. */
+  isolation?: Isolation | undefined;
 }
 
 /** Sizes are bytes. */
@@ -35,20 +39,22 @@ export interface ResizeRootfsResult extends ResizeReport, SoundnessReport {
 async function makeResizedBuild(
   store: Store,
   buildId: string,
-  { disk: target, check = 'auto', strategy = 'resize', ...options }: ResizeRootfsOptions,
+  { disk: target, check = 'auto', strategy = 'resize', isolation: wanted, ...options }: ResizeRootfsOptions,
 ): Promise<ResizeRootfsResult> {
   const { signal, logger } = options;
   const source = await openBuild(store, buildId, { signal });
   return withCleaner('the resize', async (cleaner) => {
     const staging = cleaner.use('the staging folder', await store.createStaging({ signal }));
     await using sourceDisk = await WorkDisk.openOver(source, staging.path, signal);
-    const soundness = await makeSound(sourceDisk.overlay, source, check, options);
+    const isolation = await isolationOf(source, wanted);
+    const engine = { ...options, isolation, scratchFolder: staging.path };
+    const soundness = await makeSound(sourceDisk.overlay, source, check, engine);
     logger?.debug({ buildId: source.id, ...soundness }, 'the disk is sound');
-    const { disk: resized, report } = await sourceDisk.resized(target, strategy, options);
+    const { disk: resized, report } = await sourceDisk.resized(target, strategy, engine);
     await using disk = resized;
     const id = randomUUID();
     const sealed = await disk.seal(id, options);
-    const clean = await describeProvenance(disk.overlay, await readFile(sealed.headerPath), { signal });
+    const clean = await describeProvenance(disk.overlay, await readFile(sealed.headerPath), engine);
     const description = { phase: 'base', ...describeOrigin(source, strategy), clean } as const;
     const publishing = publishBuild(
       store,
@@ -91,6 +97,7 @@ export async function resizeRootfs(
 ): Promise<ResizeRootfsResult> {
   const { disk, strategy = 'resize', signal } = options;
   validateResizeTarget(disk);
+  validateIsolation(options.isolation);
   validateStrategy(strategy);
   signal?.throwIfAborted();
   return answerAbort(makeResizedBuild(store, buildId, options), signal, (rest) =>

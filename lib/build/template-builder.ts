@@ -113,11 +113,11 @@ async function makeBasePhase(
   cleaner: Cleaner,
   signal: AbortSignal,
 ): Promise<BasePhase> {
-  const { from, store, disk, check = 'auto', strategy = 'resize', logger } = options;
+  const { from, store, disk, check = 'auto', strategy = 'resize', isolation, logger } = options;
   if ('template' in from) {
     const source = await openBuild(store, from.template, { signal });
     const { size } = await source.header('rootfs');
-    const phase = new TemplatePhase(source, files, disk, check, strategy);
+    const phase = new TemplatePhase(source, files, disk, check, strategy, isolation);
     return { phase, smallestDisk: strategy === 'resize' ? size : SMALLEST_DISK_BYTES };
   }
   const staging = cleaner.use('the image staging folder', await store.createStaging({ signal }));

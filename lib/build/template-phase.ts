@@ -5,7 +5,9 @@
 import type { Build } from '../artifact/build.js';
 import { ext4 } from '../native/ext4.js';
 import { openTree } from '../native/ext4-tree.js';
+import type { Isolation } from '../native/isolation.js';
 import { type DiskRequest, LARGEST_DISK_BYTES } from '../rootfs/disk-request.js';
+import { isolationOf } from '../rootfs/isolation.js';
 import { type ProvisioningFile, provisioningDigest } from '../rootfs/provisioning/files.js';
 import { writeProvisioningFiles } from '../rootfs/provisioning/tree.js';
 import { type CheckPolicy, makeSound } from '../rootfs/soundness.js';
@@ -33,6 +35,7 @@ export class TemplatePhase implements Phase {
     private readonly request: DiskRequest | undefined,
     private readonly check: CheckPolicy,
     private readonly strategy: Strategy,
+    private readonly isolation?: Isolation | undefined,
   ) {
     this.inputs = {
       source: { build: source.id },
@@ -50,18 +53,24 @@ export class TemplatePhase implements Phase {
     await using sourceDisk = await context.step('open chain', ({ signal }) =>
       WorkDisk.openOver(source, context.staging, signal),
     );
-    await context.step('make sound', (options) => makeSound(sourceDisk.overlay, source, check, options));
-    await using disk = await this.#resize(sourceDisk, context);
+    const isolation = await isolationOf(source, this.isolation);
+    await context.step('make sound', (options) =>
+      makeSound(sourceDisk.overlay, source, check, { ...options, isolation, scratchFolder: context.staging }),
+    );
+    await using disk = await this.#resize(sourceDisk, isolation, context);
     await context.step('write provisioning files', ({ signal }) => this.#writeFiles(disk, context, signal));
     await publishDisk(context, disk, describeOrigin(source, strategy));
   }
 
   /** A new filesystem is made even where the size is to stay. */
-  async #resize(disk: WorkDisk, context: PhaseContext): Promise<WorkDisk> {
+  async #resize(disk: WorkDisk, isolation: Isolation, context: PhaseContext): Promise<WorkDisk> {
     const { request, strategy } = this;
     if (request === undefined && strategy === 'resize') return disk;
     const wanted = request === undefined ? { size: disk.overlay.size } : withRoom(request);
-    return context.step(strategy, async (options) => (await disk.resized(wanted, strategy, options)).disk);
+    return context.step(
+      strategy,
+      async (options) => (await disk.resized(wanted, strategy, { ...options, isolation })).disk,
+    );
   }
 
   async #writeFiles({ overlay }: WorkDisk, context: PhaseContext, signal: AbortSignal): Promise<void> {

@@ -4,6 +4,7 @@ import type { Build } from '../artifact/build.js';
 import type { CallOptions } from '../native/call.js';
 import { type SealReport, sealOverlay } from '../native/chain.js';
 import { createZeroDevice, type Device } from '../native/device.js';
+import type { EngineOptions } from '../native/isolation.js';
 import { createOverlay, type OverlayDevice } from '../native/overlay.js';
 import { DISK_BLOCK_BYTES, type ResizeTarget } from '../rootfs/disk-request.js';
 import { type RebuiltDiskReport, rebuildDisk } from '../rootfs/rebuild.js';
@@ -55,7 +56,7 @@ export class WorkDisk implements AsyncDisposable {
   async resized(
     target: ResizeTarget,
     strategy: Strategy,
-    options: CallOptions,
+    options: EngineOptions,
   ): Promise<{ disk: WorkDisk; report: ResizeReport | RebuiltDiskReport }> {
     const scratch = { ...options, scratchFolder: this.staging };
     if (strategy === 'resize') {

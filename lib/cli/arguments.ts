@@ -2,7 +2,7 @@
  * Arguments from text. The parsers of the API throw TypeError and RangeError for text that is no such value, and here that
  * becomes a usage error. Thrown anywhere else, such an error is a bug, and is reported as one.
  */
-import { InvalidArgumentError } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
 import { parseBuildId, parseByteSize } from '../index.js';
 
 /** Of a timer of Node. */
@@ -52,6 +52,14 @@ export const parseCount = argument((text) => {
   if (/^\d{1,9}$/.test(text)) return Number(text);
   throw new TypeError('Wanted a whole number');
 });
+
+/** For commands that have the ext4 engine work on a disk. */
+export function isolationOption(): Option {
+  return new Option(
+    '--isolation <where>',
+    'run the ext4 engine in a confined process or not (default: by whether a guest ever had the disk)',
+  ).choices(['process', 'none']);
+}
 
 /** How long something may take, in milliseconds, from a number of seconds. */
 export const parseTimeout = argument((text) => {

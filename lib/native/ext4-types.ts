@@ -1,5 +1,4 @@
 /** What ext4 on a device is asked for, and what it tells. */
-import type { CallOptions } from './call.js';
 
 export interface TimeRequest {
   /** In whole seconds since 1970, wherever a time is written or compared; default: now. Equal inputs give equal bytes. */
@@ -57,12 +56,6 @@ export interface FreeSpaceRequest {
   free: number;
   /** The filesystem may not be larger, in bytes. */
   largest: number;
-}
-
-/** What a resize may need besides the device. */
-export interface ScratchOptions extends CallOptions {
-  /** Where the rehearsal of a tight shrink keeps changed blocks, in a file without a name. Default: `os.tmpdir()`. */
-  scratchFolder?: string | undefined;
 }
 
 export interface FsckOptions extends TimeRequest {

@@ -1,16 +1,15 @@
 /**
- * ext4 on a device, inside this process: making, resizing, checking, and what it says of itself.
+ * ext4 on a device: making, resizing, checking, and what it says of itself.
  *
- * Nothing here starts a process, prints, or needs a mount or root. Calls that write (mkfs, resize, a repair, a replay)
- * do not flush the device: their writes are in it, and `device.flush()` makes them durable. A call that fails or is
- * aborted half-way leaves the filesystem in pieces: run it on an overlay, and throw that away.
+ * Nothing here prints, or needs a mount or root. The engine works on what is on the device in a helper process, unless
+ * `isolation: 'none'` says otherwise (see `Isolation`); mkfs, which reads nothing, always in this one. Calls that write (mkfs,
+ * resize, a repair, a replay) do not flush the device: their writes are in it, and `device.flush()` makes them durable. A call
+ * without isolation that fails or is aborted half-way leaves the filesystem in pieces, and so does an isolated one whose
+ * changes do not get to the device whole: run it on an overlay, and throw that away.
  *
  * An abort is answered within some 50 ms, also when the device is stuck: what is left of the call then belongs to the
  * device, whose `close` waits for it.
  */
-import { randomUUID } from 'node:crypto';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { addon, type DeviceHandle, type NativeCall, type ProgressListener } from './addon.js';
 import type { CallOptions } from './call.js';
 import type { Device } from './device.js';
@@ -24,9 +23,9 @@ import type {
   ReplayReport,
   ResizeReport,
   ResizeRequest,
-  ScratchOptions,
   TimeRequest,
 } from './ext4-types.js';
+import { type EngineOptions, type EngineRequest, engineRequest } from './isolation.js';
 
 type RawProblem = Omit<FsckProblem, 'code'> & { code: number };
 type WithRawProblems<Report> = Omit<Report, 'problems'> & { problems: RawProblem[] };
@@ -39,54 +38,57 @@ type NativeFunction<Request, Value> = (
 const native = addon as {
   ext4EngineVersion: string;
   ext4Mkfs: NativeFunction<MkfsRequest, number>;
-  ext4Resize: NativeFunction<TimeRequest & { size: number | undefined; scratchPath: string }, ResizeReport>;
-  ext4SizeForFree: NativeFunction<FreeSpaceRequest, number>;
-  ext4MinimumSize: NativeFunction<{ scratchPath: string }, number>;
-  ext4Fsck: NativeFunction<FsckOptions, WithRawProblems<FsckReport>>;
-  ext4ReplayJournal: NativeFunction<TimeRequest, WithRawProblems<ReplayReport>>;
-  ext4Stats: NativeFunction<undefined, Ext4Stats>;
+  ext4Resize: NativeFunction<TimeRequest & EngineRequest & { size: number | undefined }, ResizeReport>;
+  ext4SizeForFree: NativeFunction<FreeSpaceRequest & EngineRequest, number>;
+  ext4MinimumSize: NativeFunction<EngineRequest, number>;
+  ext4Fsck: NativeFunction<FsckOptions & EngineRequest, WithRawProblems<FsckReport>>;
+  ext4ReplayJournal: NativeFunction<TimeRequest & EngineRequest, WithRawProblems<ReplayReport>>;
+  ext4Stats: NativeFunction<EngineRequest, Ext4Stats>;
 };
 
 function toProblem({ code, message, fixed }: RawProblem): FsckProblem {
   return { code: `0x${code.toString(16).padStart(6, '0')}`, message, fixed };
 }
 
-function scratchPath({ scratchFolder = tmpdir() }: ScratchOptions): string {
-  return path.join(scratchFolder, `rootloom-scratch-${randomUUID()}`);
-}
-
 function mkfs(device: Device, request: MkfsRequest, options: CallOptions = {}): Promise<number> {
   return device.owned.runLong((handle) => native.ext4Mkfs(handle, request, options.onProgress), options);
 }
 
-function resize(device: Device, request: ResizeRequest, options: ScratchOptions = {}): Promise<ResizeReport> {
+async function resize(
+  device: Device,
+  request: ResizeRequest,
+  options: EngineOptions = {},
+): Promise<ResizeReport> {
   const size = request.size === 'minimum' ? undefined : request.size;
-  const full = { ...request, size, scratchPath: scratchPath(options) };
+  const full = { ...request, size, ...engineRequest(options) };
   return device.owned.runLong((handle) => native.ext4Resize(handle, full, options.onProgress), options);
 }
 
-function minimumSize(device: Device, options: ScratchOptions = {}): Promise<number> {
-  const request = { scratchPath: scratchPath(options) };
+async function minimumSize(device: Device, options: EngineOptions = {}): Promise<number> {
+  const request = engineRequest(options);
   return device.owned.runLong(
     (handle) => native.ext4MinimumSize(handle, request, options.onProgress),
     options,
   );
 }
 
-function sizeForFree(device: Device, request: FreeSpaceRequest, options: CallOptions = {}): Promise<number> {
-  return device.owned.runLong(
-    (handle) => native.ext4SizeForFree(handle, request, options.onProgress),
-    options,
-  );
+async function sizeForFree(
+  device: Device,
+  request: FreeSpaceRequest,
+  options: EngineOptions = {},
+): Promise<number> {
+  const full = { ...request, ...engineRequest(options) };
+  return device.owned.runLong((handle) => native.ext4SizeForFree(handle, full, options.onProgress), options);
 }
 
 async function fsck(
   device: Device,
   request: FsckOptions = {},
-  options: CallOptions = {},
+  options: EngineOptions = {},
 ): Promise<FsckReport> {
+  const full = { ...request, ...engineRequest(options) };
   const report = await device.owned.runLong(
-    (handle) => native.ext4Fsck(handle, request, options.onProgress),
+    (handle) => native.ext4Fsck(handle, full, options.onProgress),
     options,
   );
   return { ...report, problems: report.problems.map(toProblem) };
@@ -94,17 +96,19 @@ async function fsck(
 
 async function replayJournal(
   device: Device,
-  { time, ...options }: CallOptions & TimeRequest = {},
+  { time, ...options }: EngineOptions & TimeRequest = {},
 ): Promise<ReplayReport> {
+  const request = { time, ...engineRequest(options) };
   const report = await device.owned.runLong(
-    (handle) => native.ext4ReplayJournal(handle, { time }, options.onProgress),
+    (handle) => native.ext4ReplayJournal(handle, request, options.onProgress),
     options,
   );
   return { ...report, problems: report.problems.map(toProblem) };
 }
 
-function stats(device: Device, options: CallOptions = {}): Promise<Ext4Stats> {
-  return device.owned.runLong((handle) => native.ext4Stats(handle, undefined, options.onProgress), options);
+async function stats(device: Device, options: EngineOptions = {}): Promise<Ext4Stats> {
+  const request = engineRequest(options);
+  return device.owned.runLong((handle) => native.ext4Stats(handle, request, options.onProgress), options);
 }
 
 export const ext4 = {
@@ -138,7 +142,7 @@ export const ext4 = {
 
   /**
    * Runs all passes of e2fsck, as `e2fsck -fn` or, with `repair`, `e2fsck -fy`. A broken filesystem is a report, not an
-   * error. One check runs at a time in a process; others wait.
+   * error. One check runs at a time in a process; others wait, unless they have processes of their own.
    */
   fsck,
 

@@ -3,7 +3,6 @@
 import { measureChain } from '../artifact/inventory.js';
 import type { RootloomMetadata } from '../artifact/metadata.js';
 import type { VerifyOptions, VerifyReport } from '../artifact/verify.js';
-import { ext4 } from '../native/ext4.js';
 import type { Ext4Stats } from '../native/ext4-types.js';
 import type { Store } from '../storage/store.js';
 import { openRootfs } from './rootfs.js';
@@ -49,7 +48,7 @@ export async function inspectBuild(
       version: header.version,
       mappings: header.mappings.length,
     },
-    filesystem: await ext4.stats(rootfs.device, { signal: options.signal }),
+    filesystem: await rootfs.stats({ signal: options.signal }),
     objects: [...objects].map(([name, stat]) => ({ name, ...stat })),
     chain: await measureChain(build),
     verified,

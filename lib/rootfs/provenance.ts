@@ -9,6 +9,7 @@
  */
 import type { Device } from '../native/device.js';
 import { ext4 } from '../native/ext4.js';
+import type { EngineOptions } from '../native/isolation.js';
 import { digestBytes } from '../util/digest.js';
 
 export interface DiskProvenance {
@@ -18,9 +19,7 @@ export interface DiskProvenance {
   superblockSha256: string;
 }
 
-export interface ProvenanceCall {
-  signal?: AbortSignal | undefined;
-}
+export type ProvenanceCall = Pick<EngineOptions, 'signal' | 'isolation' | 'scratchFolder'>;
 
 const SUPERBLOCK_OFFSET_BYTES = 1024;
 const SUPERBLOCK_BYTES = 1024;
@@ -40,7 +39,8 @@ export async function describeProvenance(
   header: Uint8Array,
   options: ProvenanceCall = {},
 ): Promise<DiskProvenance | undefined> {
-  const { clean } = await ext4.stats(disk, options);
+  const { signal, isolation, scratchFolder } = options;
+  const { clean } = await ext4.stats(disk, { signal, isolation, scratchFolder });
   return clean ? await takeProvenance(disk, header, options) : undefined;
 }
 

@@ -7,7 +7,7 @@
  */
 
 import { ext4 } from '../native/ext4.js';
-import type { ScratchOptions } from '../native/ext4-types.js';
+import type { EngineOptions } from '../native/isolation.js';
 import type { OverlayDevice } from '../native/overlay.js';
 import { type RebuildCounts, rebuildDisk as rebuildOnNewDisk, rebuiltSize } from '../native/rebuild.js';
 import { LARGEST_DISK_BYTES, type ResizeTarget, validateResizeTarget } from './disk-request.js';
@@ -20,7 +20,7 @@ const FREE_STEP_BYTES = 1024 * 1024;
 const KERNEL_RESERVE_BYTES = 4096 * 4096;
 const KERNEL_RESERVE_SHARE = 50;
 
-export interface RebuildDiskOptions extends ScratchOptions {
+export interface RebuildDiskOptions extends EngineOptions {
   /** Where the new disk's upper is made; its name is gone at once. */
   upperPath: string;
   /** The header of the source's chain, to share the content of files with it. Without it the new disk is to be sealed alone. */
@@ -40,7 +40,7 @@ export interface RebuiltDisk {
 async function sizeFor(
   source: OverlayDevice,
   request: Exclude<ResizeTarget, 'minimum'>,
-  options: ScratchOptions,
+  options: EngineOptions,
 ): Promise<number> {
   if ('size' in request) return request.size;
   const least = await rebuiltSize(source, request, options);

@@ -9,7 +9,8 @@
  */
 import { isRootloomError, RootloomError } from '../errors.js';
 import { ext4 } from '../native/ext4.js';
-import type { Ext4Stats, IoReport, ScratchOptions } from '../native/ext4-types.js';
+import type { Ext4Stats, IoReport } from '../native/ext4-types.js';
+import type { EngineOptions } from '../native/isolation.js';
 import type { OverlayDevice } from '../native/overlay.js';
 import {
   DISK_BLOCK_BYTES,
@@ -68,7 +69,7 @@ class Resizing {
 
   constructor(
     readonly disk: OverlayDevice,
-    private readonly options: ScratchOptions,
+    private readonly options: EngineOptions,
   ) {
     this.#oldSize = disk.size;
   }
@@ -158,7 +159,7 @@ async function shrinkTowardsFree(resizing: Resizing, free: number, smallest: num
 export async function resizeDisk(
   disk: OverlayDevice,
   target: ResizeTarget,
-  options: ScratchOptions = {},
+  options: EngineOptions = {},
 ): Promise<ResizeReport> {
   validateResizeTarget(target);
   const resizing = new Resizing(disk, options);
@@ -182,7 +183,7 @@ export interface FitRequest {
 export async function fitDisk(
   disk: OverlayDevice,
   { free, smallestDisk }: FitRequest,
-  options: ScratchOptions = {},
+  options: EngineOptions = {},
 ): Promise<ResizeReport> {
   const resizing = new Resizing(disk, options);
   await shrinkTowardsFree(resizing, free, smallestDisk);

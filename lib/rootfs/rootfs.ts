@@ -7,15 +7,19 @@ import type { Device } from '../native/device.js';
 import { ext4 } from '../native/ext4.js';
 import { type Ext4Tree, openTree } from '../native/ext4-tree.js';
 import type { Ext4Stats, FsckOptions, FsckReport } from '../native/ext4-types.js';
+import type { EngineOptions, Isolation } from '../native/isolation.js';
 import { createOverlay } from '../native/overlay.js';
 import type { Store } from '../storage/store.js';
 import { Cleaner } from '../util/cleaner.js';
 import { DISK_BLOCK_BYTES } from './disk-request.js';
+import { isolationOf, validateIsolation } from './isolation.js';
 
 /** The signal aborts the opening. */
 export interface OpenRootfsOptions extends CallOptions {
   /** Default false. Opens an overlay that takes writes and is thrown away at the end; the build never changes. */
   writable?: boolean | undefined;
+  /** Where the engine works on the disk. Default: `none` for a disk that only this library has written, else `process`. */
+  isolation?: Isolation | undefined;
 }
 
 /**
@@ -30,17 +34,19 @@ export class Rootfs implements AsyncDisposable {
     readonly build: Build,
     /** The block device: the chain itself, or the overlay over it. */
     readonly device: Device,
+    /** Where the engine works on it, unless a call says otherwise. */
+    readonly isolation: Isolation,
     private readonly cleaner: Cleaner,
   ) {}
 
   /** Sizes, free space and state of the filesystem. Rejects with CORRUPT when there is none, IO, or the signal's reason. */
-  stats(options: CallOptions = {}): Promise<Ext4Stats> {
-    return ext4.stats(this.device, options);
+  stats(options: EngineOptions = {}): Promise<Ext4Stats> {
+    return ext4.stats(this.device, { isolation: this.isolation, ...options });
   }
 
   /** e2fsck's verdict; a broken filesystem is a report, not an error. `repair` needs a writable rootfs. Fails as `ext4.fsck` does. */
-  fsck(request: FsckOptions = {}, options: CallOptions = {}): Promise<FsckReport> {
-    return ext4.fsck(this.device, request, options);
+  fsck(request: FsckOptions = {}, options: EngineOptions = {}): Promise<FsckReport> {
+    return ext4.fsck(this.device, request, { isolation: this.isolation, ...options });
   }
 
   /** The files; writable when the rootfs is. The caller closes the tree, before the rootfs. Fails as the function `openTree` does. */
@@ -60,19 +66,23 @@ export class Rootfs implements AsyncDisposable {
 
 /**
  * Opens the disk of a build. Rejects with NOT_FOUND for an unknown build, CORRUPT when a header, a diff or the filesystem is
- * damaged, IO, or the signal's reason.
+ * damaged, ENGINE_CRASHED, IO, or the signal's reason.
  */
 export async function openRootfs(
   store: Store,
   buildId: string,
-  { writable = false, signal, onProgress, logger }: OpenRootfsOptions = {},
+  { writable = false, isolation: wanted, signal, onProgress, logger }: OpenRootfsOptions = {},
 ): Promise<Rootfs> {
+  validateIsolation(wanted);
   const cleaner = new Cleaner(`the disk of ${buildId}`);
   try {
     const build = await openBuild(store, buildId, { signal });
     const chain = cleaner.use('the chain', await build.openDisk({ signal }));
-    const { needsRecovery } = await ext4.stats(chain, { signal });
-    if (!writable && !needsRecovery) return new Rootfs(build, chain, cleaner.move(`the disk of ${buildId}`));
+    const isolation = await isolationOf(build, wanted);
+    const { needsRecovery } = await ext4.stats(chain, { signal, isolation });
+    if (!writable && !needsRecovery) {
+      return new Rootfs(build, chain, isolation, cleaner.move(`the disk of ${buildId}`));
+    }
     const staging = cleaner.use('the temporary folder', await store.createStaging({ signal }));
     const upperPath = path.join(staging.path, 'rootfs.upper');
     const overlay = cleaner.use(
@@ -81,10 +91,13 @@ export async function openRootfs(
     );
     if (needsRecovery) {
       logger?.info({ buildId: build.id }, 'the journal was not replayed: replaying it on an overlay');
-      await ext4.replayJournal(overlay, { signal, onProgress });
+      await ext4.replayJournal(overlay, {
+        ...{ signal, onProgress, isolation },
+        scratchFolder: staging.path,
+      });
     }
     if (!writable) await overlay.freeze({ signal });
-    return new Rootfs(build, overlay, cleaner.move(`the disk of ${buildId}`));
+    return new Rootfs(build, overlay, isolation, cleaner.move(`the disk of ${buildId}`));
   } catch (error) {
     return await cleaner.runAfter(error);
   }

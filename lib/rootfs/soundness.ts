@@ -1,9 +1,9 @@
 /** Makes sure that a disk may be resized: its journal replayed, its filesystem known or found to be without problems. */
 import type { Build } from '../artifact/build.js';
 import { RootloomError } from '../errors.js';
-import type { CallOptions } from '../native/call.js';
 import type { Device } from '../native/device.js';
 import { ext4 } from '../native/ext4.js';
+import type { EngineOptions } from '../native/isolation.js';
 import { hasProvenance } from './provenance.js';
 
 /** See `CheckPolicy`. */
@@ -25,7 +25,7 @@ export interface SoundnessReport {
 /** How many of e2fsck's messages an error carries. */
 const MESSAGES_KEPT = 30;
 
-async function throwIfBroken(disk: Device, build: Build, options: CallOptions): Promise<void> {
+async function throwIfBroken(disk: Device, build: Build, options: EngineOptions): Promise<void> {
   const { clean, problems, problemCount } = await ext4.fsck(disk, {}, options);
   if (clean) return;
   throw new RootloomError(
@@ -43,7 +43,7 @@ export async function makeSound(
   disk: Device,
   build: Build,
   check: CheckPolicy,
-  options: CallOptions = {},
+  options: EngineOptions = {},
 ): Promise<SoundnessReport> {
   const header = await build.readHeader('rootfs');
   const isProven = await hasProvenance(disk, header, build.metadata.rootloom?.disk.clean, options);

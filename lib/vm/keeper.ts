@@ -1,16 +1,12 @@
 /** Runs programs under rootloom-keeper, which sees to it that they end with this process, however it ends. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { access } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
-import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { RootloomError } from '../errors.js';
+import { findHelper } from '../native/helper-program.js';
 import { withSystemErrors } from '../util/system-error.js';
 import type { RunDir } from './run-dir.js';
-
-/** Where builds leave the keeper, and where packages have it; the package's root is two folders up. */
-const PLACES = ['../../build/Release', `../../prebuilds/${process.platform}-${process.arch}`];
 
 /** The keeper ends at once when told to; one that does not is stuck, and its end takes its program along. */
 const STOP_TIMEOUT_MS = 10_000;
@@ -51,7 +47,7 @@ export class KeptProcess {
    */
   static async start(command: readonly string[], runDir: RunDir): Promise<KeptProcess> {
     // A session of its own: Ctrl-C on our terminal is for us, and we decide what becomes of the program.
-    const keeper = await findKeeper();
+    const keeper = findKeeper();
     const child = spawn(keeper, ['--run-dir', runDir.path, '--', ...command], {
       cwd: '/',
       detached: true,
@@ -101,23 +97,12 @@ export class KeptProcess {
 
 /** Measures the rate of this host's time stamp counter, in kHz. Rejects with TOOL_MISSING or UNSUPPORTED. */
 export async function measureTscKhz(): Promise<number> {
-  const { stdout, stderr, failed } = await execa(await findKeeper(), ['--tsc-khz'], { reject: false });
+  const { stdout, stderr, failed } = await execa(findKeeper(), ['--tsc-khz'], { reject: false });
   if (!failed) return Number(stdout);
   const operation = 'measure the time stamp counter';
   throw new RootloomError('UNSUPPORTED', `Cannot ${operation}: ${stderr}`, { operation });
 }
 
-async function findKeeper(): Promise<string> {
-  const candidates = PLACES.map((place) =>
-    fileURLToPath(new URL(`${place}/rootloom-keeper`, import.meta.url)),
-  );
-  for (const candidate of candidates) {
-    const isThere = access(candidate).then(
-      () => true,
-      () => false,
-    );
-    if (await isThere) return candidate;
-  }
-  const message = `Cannot start a virtual machine: rootloom-keeper is at none of ${candidates.join(', ')}, build it with npm run build:native`;
-  throw new RootloomError('TOOL_MISSING', message, { operation: 'start a virtual machine' });
+function findKeeper(): string {
+  return findHelper('rootloom-keeper', 'start a virtual machine');
 }

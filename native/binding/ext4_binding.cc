@@ -13,6 +13,7 @@
 #include "native/ext4/mkfs.h"
 #include "native/ext4/resize.h"
 #include "native/ext4/stats.h"
+#include "native/isolation/isolated_ext4.h"
 #include "native/util/uuid.h"
 
 namespace rootloom::binding {
@@ -28,6 +29,14 @@ std::array<uint8_t, 16> GetUuid(const Napi::Object& options, const char* name) {
 std::optional<int64_t> FindTime(const Napi::Object& options) {
   const std::optional<uint64_t> seconds = FindBytes(options, "time");
   return seconds ? std::optional<int64_t>(static_cast<int64_t>(*seconds)) : std::nullopt;
+}
+
+// With { helperPath, scratchPath } as isolation, the engine runs in a process of its own.
+std::optional<IsolationOptions> FindIsolation(const Napi::Object& options) {
+  const Napi::Value given = options.Get("isolation");
+  if (given.IsUndefined()) return std::nullopt;
+  const Napi::Object object = ToObject(given, "isolation");
+  return IsolationOptions{.helper_path = GetText(object, "helperPath"), .scratch_path = GetText(object, "scratchPath")};
 }
 
 // Overlays on files beside scratch_path, whose names vanish at once.
@@ -156,46 +165,56 @@ Napi::Value StartMkfs(const Napi::CallbackInfo& info) {
 Napi::Value StartResize(const Napi::CallbackInfo& info) {
   const Napi::Object options = ToObject(info[1], "options");
   const ResizeRequest request{.size_bytes = FindBytes(options, "size"), .time = FindTime(options)};
-  return Start(info, [device = FromHandle<Device>(info[0]), request,
+  return Start(info, [device = FromHandle<Device>(info[0]), request, isolation = FindIsolation(options),
                       scratch = MakeScratchFactory(GetText(options, "scratchPath"))](const CallContext& context) {
-    return Resize(device, request, scratch, context);
+    return isolation ? isolated::Resize(device, request, *isolation, context)
+                     : Resize(device, request, scratch, context);
   });
 }
 
 Napi::Value StartMinimumSize(const Napi::CallbackInfo& info) {
   const Napi::Object options = ToObject(info[1], "options");
-  return Start(info,
-               [device = FromHandle<Device>(info[0]), scratch = MakeScratchFactory(GetText(options, "scratchPath"))](
-                   const CallContext& context) { return MinimumSize(device, scratch, context); });
+  return Start(info, [device = FromHandle<Device>(info[0]), isolation = FindIsolation(options),
+                      scratch = MakeScratchFactory(GetText(options, "scratchPath"))](const CallContext& context) {
+    return isolation ? isolated::MinimumSize(device, *isolation, context) : MinimumSize(device, scratch, context);
+  });
 }
 
 Napi::Value StartSizeForFree(const Napi::CallbackInfo& info) {
   const Napi::Object options = ToObject(info[1], "options");
   const FreeSpaceRequest request{.available_bytes = GetBytes(options, "free"),
                                  .largest_bytes = GetBytes(options, "largest")};
-  return Start(info, [device = FromHandle<Device>(info[0]), request](const CallContext& context) {
-    return SizeForFreeSpace(device, request, context);
+  return Start(info, [device = FromHandle<Device>(info[0]), request,
+                      isolation = FindIsolation(options)](const CallContext& context) {
+    return isolation ? isolated::SizeForFreeSpace(device, request, *isolation, context)
+                     : SizeForFreeSpace(device, request, context);
   });
 }
 
 Napi::Value StartFsck(const Napi::CallbackInfo& info) {
   const Napi::Object options = ToObject(info[1], "options");
   const FsckRequest request{.repair = GetBool(options, "repair", false), .time = FindTime(options)};
-  return Start(info, [device = FromHandle<Device>(info[0]), request](const CallContext& context) {
-    return Fsck(device, request, context);
+  return Start(info, [device = FromHandle<Device>(info[0]), request,
+                      isolation = FindIsolation(options)](const CallContext& context) {
+    return isolation ? isolated::Fsck(device, request, *isolation, context) : Fsck(device, request, context);
   });
 }
 
 Napi::Value StartReplayJournal(const Napi::CallbackInfo& info) {
   const Napi::Object options = ToObject(info[1], "options");
-  return Start(info, [device = FromHandle<Device>(info[0]), time = FindTime(options)](const CallContext& context) {
-    return ReplayJournal(device, time, context);
+  return Start(info, [device = FromHandle<Device>(info[0]), time = FindTime(options),
+                      isolation = FindIsolation(options)](const CallContext& context) {
+    return isolation ? isolated::ReplayJournal(device, time, *isolation, context)
+                     : ReplayJournal(device, time, context);
   });
 }
 
 Napi::Value StartStats(const Napi::CallbackInfo& info) {
-  return Start(
-      info, [device = FromHandle<Device>(info[0])](const CallContext& context) { return ReadStats(device, context); });
+  const Napi::Object options = ToObject(info[1], "options");
+  return Start(info,
+               [device = FromHandle<Device>(info[0]), isolation = FindIsolation(options)](const CallContext& context) {
+                 return isolation ? isolated::ReadStats(device, *isolation, context) : ReadStats(device, context);
+               });
 }
 
 }  // namespace

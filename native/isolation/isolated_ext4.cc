@@ -60,6 +60,11 @@ Result<uint64_t> MinimumSize(DevicePtr device, const IsolationOptions& options, 
   return Read<uint64_t>({.operation = HelperOperation::kMinimumSize}, device, options, context);
 }
 
+Result<uint64_t> SizeForFreeSpace(DevicePtr device, const FreeSpaceRequest& request, const IsolationOptions& options,
+                                  const CallContext& context) {
+  return Read<uint64_t>({.operation = HelperOperation::kSizeForFree, .free_space = request}, device, options, context);
+}
+
 Result<uint64_t> Walk(DevicePtr device, const WalkRequest& request,
                       const std::function<Status(std::vector<WalkEntry>)>& take_entries,
                       const IsolationOptions& options, const CallContext& context) {

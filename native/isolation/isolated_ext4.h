@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "native/ext4/free_space.h"
 #include "native/ext4/fsck.h"
 #include "native/ext4/journal.h"
 #include "native/ext4/resize.h"
@@ -37,6 +38,9 @@ Result<ResizeReport> Resize(DevicePtr device, const ResizeRequest& request, cons
                             const CallContext& context);
 
 Result<uint64_t> MinimumSize(DevicePtr device, const IsolationOptions& options, const CallContext& context);
+
+Result<uint64_t> SizeForFreeSpace(DevicePtr device, const FreeSpaceRequest& request, const IsolationOptions& options,
+                                  const CallContext& context);
 
 struct WalkRequest {
   std::string path = "/";

@@ -9,31 +9,36 @@ namespace {
 constexpr size_t kMaxWordsBytes = 256;
 constexpr size_t kMaxTextBytes = 4096;
 constexpr size_t kMaxListLength = 1 << 20;
+constexpr size_t kMaxPrefetchRanges = 1 << 16;  // a hint: what is beyond is left out
 constexpr size_t kMaxValueBytes = 1 << 20;
 constexpr size_t kMaxAnswerBytes = 64 << 20;  // more than kMaxProblems of the longest problems and their output
 
 // One function for each struct, which both encodes and decodes, so that the two cannot differ. The sizes remind whoever
 // adds a member that it has to travel, too.
 
-static_assert(sizeof(IoCounts) == 7 * 8);
+static_assert(sizeof(IoCounts) == 10 * 8);
 template <typename Archive, Is<IoCounts> T>
 void Fields(Archive& archive, T& counts) {
   archive.Number(counts.read_calls);
   archive.Number(counts.read_bytes);
   archive.Number(counts.blocks_read);
+  archive.Number(counts.chunks_read);
   archive.Number(counts.write_calls);
   archive.Number(counts.written_bytes);
   archive.Number(counts.blocks_written);
+  archive.Number(counts.chunks_written);
   archive.Number(counts.zeroed_bytes);
+  archive.Number(counts.prefetch_calls);
 }
 
-static_assert(sizeof(ResizeReport) == 2 * 8 + sizeof(IoCounts) + 8);
+static_assert(sizeof(ResizeReport) == 2 * 8 + 2 * sizeof(IoCounts) + 8);
 template <typename Archive, Is<ResizeReport> T>
 void Fields(Archive& archive, T& report) {
   archive.Number(report.old_size_bytes);
   archive.Number(report.new_size_bytes);
   Fields(archive, report.io);
   archive.Flag(report.checked);
+  Fields(archive, report.check_io);
 }
 
 template <typename Archive, Is<E2fsckProblem> T>
@@ -48,27 +53,33 @@ void Problems(Archive& archive, T& problems) {
   archive.List(problems, kMaxProblems, [&](auto& problem) { Fields(archive, problem); });
 }
 
+static_assert(sizeof(FsckReport) ==
+              8 + sizeof(std::vector<E2fsckProblem>) + 8 + sizeof(std::string) + sizeof(IoCounts));
 template <typename Archive, Is<FsckReport> T>
 void Fields(Archive& archive, T& report) {
   archive.Number(report.exit_bits);
   Problems(archive, report.problems);
   archive.Number(report.problem_count);
   archive.Text(report.output, kMaxOutputBytes);
+  Fields(archive, report.io);
 }
 
+static_assert(sizeof(ReplayReport) == 8 + sizeof(std::vector<E2fsckProblem>) + sizeof(IoCounts));
 template <typename Archive, Is<ReplayReport> T>
 void Fields(Archive& archive, T& report) {
   archive.Flag(report.replayed);
   Problems(archive, report.problems);
+  Fields(archive, report.io);
 }
 
-static_assert(sizeof(Ext4Stats) == 200);
+static_assert(sizeof(Ext4Stats) == 208);
 template <typename Archive, Is<Ext4Stats> T>
 void Fields(Archive& archive, T& stats) {
   archive.Number(stats.size_bytes);
   archive.Number(stats.block_size);
   archive.Number(stats.free_bytes);
   archive.Number(stats.reserved_bytes);
+  archive.Number(stats.available_bytes);
   archive.Number(stats.used_bytes);
   archive.Number(stats.inode_count);
   archive.Number(stats.free_inode_count);
@@ -137,7 +148,9 @@ void Fields(Archive& archive, T& request) {
   archive.Flag(request.device_writable);
   archive.Optional(request.time);
   archive.Flag(request.repair);
-  archive.Number(request.size_bytes);
+  archive.Optional(request.size_bytes);
+  archive.Number(request.free_space.available_bytes);
+  archive.Number(request.free_space.largest_bytes);
   archive.Text(request.path, kMaxTextBytes);
   archive.Enum(request.detail, WalkDetail::kDigest);
 }
@@ -168,6 +181,14 @@ void Fields(Archive& archive, T& hello) {
 template <typename Archive, Is<std::vector<WalkEntry>> T>
 void Fields(Archive& archive, T& entries) {
   archive.List(entries, kMaxListLength, [&](auto& entry) { Fields(archive, entry); });
+}
+
+template <typename Archive, Is<std::vector<Range>> T>
+void Fields(Archive& archive, T& ranges) {
+  archive.List(ranges, kMaxPrefetchRanges, [&](auto& range) {
+    archive.Number(range.offset_bytes);
+    archive.Number(range.length_bytes);
+  });
 }
 
 template <typename Archive, Is<uint64_t> T>
@@ -202,6 +223,9 @@ std::optional<HelperAnswer> DecodeValue(Decoder& decoder) {
 std::vector<std::byte> EncodeHello(const Hello& hello) { return Encode(hello); }
 std::vector<std::byte> EncodeRequest(const HelperRequest& request) { return Encode(request); }
 std::vector<std::byte> EncodeProgress(const Progress& progress) { return Encode(progress); }
+std::vector<std::byte> EncodePrefetch(std::span<const Range> ranges) {
+  return Encode(std::vector<Range>(ranges.begin(), ranges.end()));
+}
 std::vector<std::byte> EncodeEntries(const std::vector<WalkEntry>& entries) { return Encode(entries); }
 
 std::vector<std::byte> EncodeAnswer(const HelperAnswer& answer) {
@@ -218,6 +242,9 @@ std::vector<std::byte> EncodeAnswer(const HelperAnswer& answer) {
 std::optional<Hello> DecodeHello(std::span<const std::byte> bytes) { return Decode<Hello>(bytes); }
 std::optional<HelperRequest> DecodeRequest(std::span<const std::byte> bytes) { return Decode<HelperRequest>(bytes); }
 std::optional<Progress> DecodeProgress(std::span<const std::byte> bytes) { return Decode<Progress>(bytes); }
+std::optional<std::vector<Range>> DecodePrefetch(std::span<const std::byte> bytes) {
+  return Decode<std::vector<Range>>(bytes);
+}
 std::optional<std::vector<WalkEntry>> DecodeEntries(std::span<const std::byte> bytes) {
   return Decode<std::vector<WalkEntry>>(bytes);
 }
@@ -241,6 +268,7 @@ std::optional<HelperAnswer> DecodeAnswer(std::span<const std::byte> bytes, Helpe
     case HelperOperation::kResize:
       return DecodeValue<ResizeReport>(decoder);
     case HelperOperation::kMinimumSize:
+    case HelperOperation::kSizeForFree:
     case HelperOperation::kWalk:
       return DecodeValue<uint64_t>(decoder);
   }
@@ -254,6 +282,8 @@ size_t MaxPayloadBytes(HelperMessage message) {
       return 64;
     case HelperMessage::kProgress:
       return 1024;
+    case HelperMessage::kPrefetch:
+      return 4 + kMaxPrefetchRanges * 16;
     case HelperMessage::kRequest:
       return 16 << 10;
     case HelperMessage::kEntries:

@@ -1,8 +1,9 @@
 // The messages between this process and its helper, on the control socket.
 //
 // The helper says Hello once it is confined. The owner sends one request. The helper then sends any number of progress
-// messages, scratch requests (each answered by a descriptor) and parts of a walk, and one answer, its last message.
-// Everything that the helper sends is taken for an attacker's: see wire.h and FrameReader.
+// messages and announcements of what it will read, scratch requests (each answered by a descriptor) and parts of a
+// walk, and one answer, its last message. Everything that the helper sends is taken for an attacker's: see wire.h and
+// FrameReader.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +13,7 @@
 #include <variant>
 #include <vector>
 
+#include "native/ext4/free_space.h"
 #include "native/ext4/fsck.h"
 #include "native/ext4/journal.h"
 #include "native/ext4/resize.h"
@@ -23,15 +25,33 @@
 namespace rootloom {
 
 // Changes with every change of a message; a helper of another version is refused.
-inline constexpr uint32_t kHelperVersion = 1;
+inline constexpr uint32_t kHelperVersion = 2;
 
-enum class HelperMessage : uint8_t { kHello, kRequest, kProgress, kScratch, kEntries, kAnswer, kLast = kAnswer };
+enum class HelperMessage : uint8_t {
+  kHello,
+  kRequest,
+  kProgress,
+  kPrefetch,
+  kScratch,
+  kEntries,
+  kAnswer,
+  kLast = kAnswer
+};
 
 struct Hello {
   uint32_t version = kHelperVersion;
 };
 
-enum class HelperOperation : uint8_t { kStats, kFsck, kReplayJournal, kResize, kMinimumSize, kWalk, kLast = kWalk };
+enum class HelperOperation : uint8_t {
+  kStats,
+  kFsck,
+  kReplayJournal,
+  kResize,
+  kMinimumSize,
+  kSizeForFree,
+  kWalk,
+  kLast = kWalk
+};
 
 struct HelperRequest {
   HelperOperation operation = HelperOperation::kStats;
@@ -43,18 +63,20 @@ struct HelperRequest {
   // Of the operation: each takes what it needs.
   std::optional<int64_t> time;
   bool repair = false;
-  uint64_t size_bytes = 0;
+  std::optional<uint64_t> size_bytes;
+  FreeSpaceRequest free_space;
   std::string path;
   WalkDetail detail = WalkDetail::kStat;
 };
 
-// kMinimumSize answers with bytes, kWalk with the number of files.
+// kMinimumSize and kSizeForFree answer with bytes, kWalk with the number of files.
 using HelperValue = std::variant<Ext4Stats, FsckReport, ReplayReport, ResizeReport, uint64_t>;
 using HelperAnswer = Result<HelperValue>;
 
 std::vector<std::byte> EncodeHello(const Hello& hello);
 std::vector<std::byte> EncodeRequest(const HelperRequest& request);
 std::vector<std::byte> EncodeProgress(const Progress& progress);
+std::vector<std::byte> EncodePrefetch(std::span<const Range> ranges);
 std::vector<std::byte> EncodeEntries(const std::vector<WalkEntry>& entries);
 std::vector<std::byte> EncodeAnswer(const HelperAnswer& answer);
 
@@ -62,6 +84,7 @@ std::vector<std::byte> EncodeAnswer(const HelperAnswer& answer);
 std::optional<Hello> DecodeHello(std::span<const std::byte> bytes);
 std::optional<HelperRequest> DecodeRequest(std::span<const std::byte> bytes);
 std::optional<Progress> DecodeProgress(std::span<const std::byte> bytes);
+std::optional<std::vector<Range>> DecodePrefetch(std::span<const std::byte> bytes);
 std::optional<std::vector<WalkEntry>> DecodeEntries(std::span<const std::byte> bytes);
 // operation decides which kind of value there must be.
 std::optional<HelperAnswer> DecodeAnswer(std::span<const std::byte> bytes, HelperOperation operation);

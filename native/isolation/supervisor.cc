@@ -38,6 +38,8 @@ const char* OperationName(HelperOperation operation) {
       return "resize the filesystem of";
     case HelperOperation::kMinimumSize:
       return "find the smallest size of";
+    case HelperOperation::kSizeForFree:
+      return "find the size for the free space of";
     case HelperOperation::kWalk:
       return "list the files of";
   }
@@ -195,6 +197,12 @@ class Supervision {
         const std::optional<Progress> progress = DecodeProgress(frame.payload);
         if (!progress) return Nonsense("a report of its progress");
         context_.report(*progress);
+        return Status::Ok();
+      }
+      case HelperMessage::kPrefetch: {
+        const std::optional<std::vector<Range>> ranges = DecodePrefetch(frame.payload);
+        if (!ranges) return Nonsense("an announcement of what it will read");
+        device_->Prefetch(*ranges);
         return Status::Ok();
       }
       case HelperMessage::kScratch:

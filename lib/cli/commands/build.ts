@@ -4,6 +4,7 @@ import {
   buildTemplate,
   type CheckPolicy,
   type DiskRequest,
+  type Isolation,
   parseImageReference,
   parsePlatform,
   resolveProvisioningOptions,
@@ -15,6 +16,7 @@ import {
 import {
   argument,
   checkUsage,
+  isolationOption,
   parseCount,
   parseId,
   parseSize,
@@ -43,6 +45,7 @@ interface BuildOptions extends GlobalOptions, ProvisioningArguments {
   provisionTimeout?: number;
   bootTimeout?: number;
   check: CheckPolicy;
+  isolation?: Isolation;
   strategy?: Strategy;
   force?: boolean;
   events?: boolean;
@@ -69,7 +72,7 @@ function diskOf({ diskSize, diskFree, fromOci }: BuildOptions): DiskRequest | un
 }
 
 async function templateOptionsOf(options: BuildOptions): Promise<Omit<TemplateOptions, 'store' | 'signal'>> {
-  const { memory, cpus, kernel, provisionTimeout, bootTimeout, check, strategy, force } = options;
+  const { memory, cpus, kernel, provisionTimeout, bootTimeout, check, strategy, isolation, force } = options;
   const provisioning = await provisioningOf(options);
   const templateOptions = {
     from: sourceOf(options),
@@ -80,6 +83,7 @@ async function templateOptionsOf(options: BuildOptions): Promise<Omit<TemplateOp
       ...{ provisionTimeoutMs: provisionTimeout, bootTimeoutMs: bootTimeout },
     },
     check,
+    isolation,
     strategy,
     force,
   };
@@ -134,6 +138,7 @@ function addDiskOptions(command: Command): void {
     .addOption(
       new Option('--disk-free <size>', 'to be free on the disk after the build').argParser(parseSize),
     )
+    .addOption(isolationOption())
     .addOption(
       new Option('--check <policy>', "when to check a template's disk before it is resized")
         .choices(['auto', 'always', 'never'])

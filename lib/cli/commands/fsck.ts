@@ -1,7 +1,7 @@
 /** `rootloom fsck ID`: e2fsck's verdict on a build's disk, without a mount. */
 import type { Command } from 'commander';
-import { type FsckReport, openRootfs } from '../../index.js';
-import { parseId } from '../arguments.js';
+import { type FsckReport, type Isolation, openRootfs } from '../../index.js';
+import { isolationOption, parseId } from '../arguments.js';
 import { type CommandContext, type GlobalOptions, withGlobalOptions, withStore } from '../context.js';
 import { EXIT_CODES } from '../failure.js';
 import { printResult } from '../output.js';
@@ -20,12 +20,14 @@ export function addFsckCommand(program: Command, context: CommandContext): void 
     program
       .command('fsck')
       .description("check a build's filesystem, which is never changed; ends with 1 when it has problems")
-      .argument('<id>', 'of the build', parseId),
-  ).action(async (id: string, options: GlobalOptions) => {
+      .argument('<id>', 'of the build', parseId)
+      .addOption(isolationOption()),
+  ).action(async (id: string, options: GlobalOptions & { isolation?: Isolation }) => {
     const { signal } = context;
+    const { isolation } = options;
     const json = options.json === true;
     const report = await withStore(options, context, async (store) => {
-      await using rootfs = await openRootfs(store, id, { signal });
+      await using rootfs = await openRootfs(store, id, { signal, isolation });
       return await withProgress(`check ${id}`, json, (onProgress) => rootfs.fsck({}, { signal, onProgress }));
     });
     await printResult(report, json, (found) => formatReport(id, found));

@@ -53,11 +53,15 @@ Result<std::shared_ptr<Device>> MakeScratch(const std::shared_ptr<Device>& base)
 }
 
 HelperAnswer Answer(const HelperRequest& request) {
-  const auto device =
-      std::make_shared<RemoteDevice>(UniqueFd(kDiskFd), RemoteDeviceFacts{.name = request.device_name,
-                                                                          .size_bytes = request.device_size_bytes,
-                                                                          .block_size = request.device_block_size,
-                                                                          .writable = request.device_writable});
+  const auto announce = [](std::span<const Range> ranges) {
+    [[maybe_unused]] const Status ignored = Send(HelperMessage::kPrefetch, EncodePrefetch(ranges));
+  };
+  const auto device = std::make_shared<RemoteDevice>(UniqueFd(kDiskFd),
+                                                     RemoteDeviceFacts{.name = request.device_name,
+                                                                       .size_bytes = request.device_size_bytes,
+                                                                       .block_size = request.device_block_size,
+                                                                       .writable = request.device_writable},
+                                                     announce);
   const auto give_entries = [](const std::vector<WalkEntry>& entries) {
     return Send(HelperMessage::kEntries, EncodeEntries(entries));
   };

@@ -44,6 +44,8 @@ HelperAnswer RunOperation(const HelperRequest& request, std::shared_ptr<Device> 
           Resize(std::move(device), {.size_bytes = request.size_bytes, .time = request.time}, make_scratch, context));
     case HelperOperation::kMinimumSize:
       return ToAnswer(MinimumSize(std::move(device), make_scratch, context));
+    case HelperOperation::kSizeForFree:
+      return ToAnswer(SizeForFreeSpace(std::move(device), request.free_space, context));
     case HelperOperation::kWalk:
       return ToAnswer(Walk(request, std::move(device), give_entries, context));
   }

@@ -5,6 +5,7 @@
 // failure, and every later call fails, too.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -25,7 +26,11 @@ struct RemoteDeviceFacts {
 // Not thread-safe, unlike other devices: the helper has one thread.
 class RemoteDevice final : public Device {
  public:
-  RemoteDevice(UniqueFd socket, RemoteDeviceFacts facts) : socket_(std::move(socket)), facts_(std::move(facts)) {}
+  // announce is given what will be read, for the owner.
+  using Announce = std::function<void(std::span<const Range>)>;
+  RemoteDevice(
+      UniqueFd socket, RemoteDeviceFacts facts, Announce announce = [](std::span<const Range>) {})
+      : socket_(std::move(socket)), facts_(std::move(facts)), announce_(std::move(announce)) {}
 
   std::string name() const override { return facts_.name; }
   uint64_t size_bytes() const override { return facts_.size_bytes; }
@@ -39,6 +44,7 @@ class RemoteDevice final : public Device {
   Status DoZero(Range range, Durability durability) override;
   Status DoTrim(Range range) override;
   Result<std::vector<Extent>> DoExtents(Range range, size_t max_count) override;
+  void DoPrefetch(std::span<const Range> ranges) override { announce_(ranges); }
 
  private:
   struct Call;
@@ -57,6 +63,7 @@ class RemoteDevice final : public Device {
 
   const UniqueFd socket_;
   const RemoteDeviceFacts facts_;
+  const Announce announce_;
   uint64_t last_cookie_ = 0;
   bool broken_ = false;
 };

@@ -1,0 +1,16 @@
+/** The helper programs that are built and shipped with the addon. */
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { RootloomError } from '../errors.js';
+
+/** Where builds leave them, and where packages have them; the package's root is two folders up. */
+const PLACES = ['../../build/Release', `../../prebuilds/${process.platform}-${process.arch}`];
+
+/** Finds one by its name; `purpose` says what it is needed for. Throws TOOL_MISSING. */
+export function findHelper(name: string, purpose: string): string {
+  const candidates = PLACES.map((place) => fileURLToPath(new URL(`${place}/${name}`, import.meta.url)));
+  const found = candidates.find((candidate) => existsSync(candidate));
+  if (found !== undefined) return found;
+  const message = `Cannot ${purpose}: ${name} is at none of ${candidates.join(', ')}, build it with npm run build:native`;
+  throw new RootloomError('TOOL_MISSING', message, { operation: purpose });
+}

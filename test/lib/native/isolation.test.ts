@@ -1,0 +1,61 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { describe, expect, test } from 'vitest';
+import { createMemoryDevice, type Device } from '../../../lib/native/device.js';
+import { createFaultyDevice, createLoggingDevice } from '../../../lib/native/device-doubles.js';
+import { ext4 } from '../../../lib/native/ext4.js';
+
+const MIB = 2 ** 20;
+const IDENTITY = {
+  uuid: '0f8fad5b-d9cb-469f-a165-70867728950e',
+  hashSeed: '7c9e6679-7425-40de-944b-e07fc1f90ae7',
+  time: 1_700_000_000,
+};
+
+async function makeFilesystem(): Promise<Device> {
+  const device = createMemoryDevice({ size: 64 * MIB });
+  await ext4.mkfs(device, { ...IDENTITY, size: 32 * MIB });
+  return device;
+}
+
+describe('isolation', () => {
+  test('is where every operation gives what it gives in this process', async () => {
+    await using here = await makeFilesystem();
+    await using there = await makeFilesystem();
+    const none = { isolation: 'none' } as const;
+    expect(await ext4.stats(there)).toEqual(await ext4.stats(here, none));
+    const request = { size: 64 * MIB, time: IDENTITY.time };
+    expect(await ext4.resize(there, request)).toEqual(await ext4.resize(here, request, none));
+    expect(await ext4.fsck(there)).toEqual(await ext4.fsck(here, {}, none));
+    expect(await ext4.minimumSize(there)).toBe(await ext4.minimumSize(here, none));
+    expect(await ext4.replayJournal(there)).toEqual({ replayed: false, problems: [] });
+    const bytes = await there.read(0, there.size);
+    expect(bytes.equals(await here.read(0, here.size))).toBe(true);
+  });
+
+  test('keeps changes back until the engine has succeeded', async () => {
+    await using inner = await makeFilesystem();
+    await using device = createFaultyDevice(inner, { faults: [{ operation: 'read', skip: 4, errno: 5 }] });
+    await using logged = createLoggingDevice(device);
+    const resized = ext4.resize(logged, { size: 64 * MIB });
+    await expect(resized).rejects.toMatchObject({ code: 'IO', context: { errno: 5 } });
+    expect(logged.counts().write.calls).toBe(0);
+  });
+
+  test('ends with the signal that the caller gave', async () => {
+    await using inner = await makeFilesystem();
+    await using slow = createFaultyDevice(inner, { faults: [{ operation: 'read', delayMs: 30 }] });
+    const reason = new Error('enough');
+    const abort = new AbortController();
+    setTimeout(() => abort.abort(reason), 100);
+    await expect(ext4.fsck(slow, {}, { signal: abort.signal })).rejects.toBe(reason);
+  });
+
+  test('leaves the children of Node to Node', async () => {
+    await using device = await makeFilesystem();
+    const children = Array.from({ length: 8 }, () => spawn('true'));
+    const ends = Promise.all(children.map((child) => once(child, 'exit')));
+    await Promise.all(Array.from({ length: 8 }, () => ext4.stats(device)));
+    expect((await ends).map(([code]) => code)).toEqual(Array(8).fill(0));
+  });
+});
