@@ -86,7 +86,7 @@ async function undo(store: Store, rest: Promise<ResizeRootfsResult>, reason: unk
 /**
  * Makes a build whose disk has the size asked for and the same files. It has no memory and no VM state: it is a disk.
  *
- * Rejects with TypeError or RangeError for a wrong target, NOT_FOUND, TOO_SMALL (`minimum` tells what would do), NO_SPACE, UNSUPPORTED, CORRUPT, IO, or the signal's
+ * Rejects with TypeError or RangeError for a wrong target, NOT_FOUND, TOO_SMALL (`minimum` tells what would do), NO_SPACE, UNSUPPORTED, CORRUPT, ENGINE_CRASHED, IO, or the signal's
  * reason; then no build was made, and nothing is left behind. An abort is answered within some 50 ms, also when a disk does not: what
  * is left of the call then belongs to the store, whose `close` waits for it.
  */
