@@ -75,20 +75,25 @@ export { createOverlay, type OverlayDevice } from './native/overlay.js';
 export { type Image, type ImageOptions, openImage } from './oci/image.js';
 export { parsePlatform } from './oci/platform.js';
 export { parseImageReference } from './oci/reference.js';
+export { type AttachedRootfs, type AttachRootfsOptions, attachRootfs } from './rootfs/attach-rootfs.js';
+export { type AttachedDisk, attachEmpty } from './rootfs/attached-disk.js';
 export { checkRootfs, type RootfsCheckReport } from './rootfs/check-rootfs.js';
 export { type CopyOutReport, copyOutTree } from './rootfs/copy-out.js';
 export type { DiskRequest, ResizeTarget } from './rootfs/disk-request.js';
 export { type BuildInspection, inspectBuild } from './rootfs/inspect.js';
+export { type Mount, type MountRootfsOptions, mountRootfs } from './rootfs/mount.js';
 export {
   type ProvisioningFile,
   type ProvisioningOptions,
   provisioningFiles,
 } from './rootfs/provisioning/files.js';
 export { resolveOptions as resolveProvisioningOptions } from './rootfs/provisioning/options.js';
+export { type ReclaimReport, reclaimDevices } from './rootfs/reclaim-devices.js';
 export { type ResizeReport, resizeDisk } from './rootfs/resize.js';
 export { type OpenRootfsOptions, openRootfs, type Rootfs } from './rootfs/rootfs.js';
 export type { CheckPolicy } from './rootfs/soundness.js';
 export type { Strategy } from './rootfs/strategy.js';
+export type { Unmounted } from './rootfs/unmount.js';
 export { parseBuildId } from './storage/keys.js';
 export { openStore } from './storage/open-store.js';
 export { parseStorageUrl } from './storage/storage-url.js';

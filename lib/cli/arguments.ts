@@ -8,6 +8,9 @@ import { parseBuildId, parseByteSize } from '../index.js';
 /** Of a timer of Node. */
 const MAX_SECONDS = Math.floor((2 ** 31 - 1) / 1000);
 
+/** Of one attachment. */
+const MAX_CONNECTIONS = 16;
+
 /** The command line can never be right as it is. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
@@ -60,6 +63,12 @@ export function isolationOption(): Option {
     'run the ext4 engine in a confined process or not (default: by whether a guest ever had the disk)',
   ).choices(['process', 'none']);
 }
+/** Between the kernel and a process that serves a disk. */
+export const parseConnections = argument((text) => {
+  const count = parseCount(text);
+  if (count >= 1 && count <= MAX_CONNECTIONS) return count;
+  throw new RangeError(`Wanted 1 to ${MAX_CONNECTIONS} connections`);
+});
 
 /** How long something may take, in milliseconds, from a number of seconds. */
 export const parseTimeout = argument((text) => {

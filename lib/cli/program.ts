@@ -1,9 +1,11 @@
 /** The command line: one small file a command, put together here. */
 import { Command } from 'commander';
 import { packageVersion } from '../index.js';
+import { addAttachCommand } from './commands/attach.js';
 import { addBuildCommand } from './commands/build.js';
 import { addCatCommand } from './commands/cat.js';
 import { addCpCommand } from './commands/cp.js';
+import { addDevicesCommand } from './commands/devices.js';
 import { addDiffCommand } from './commands/diff.js';
 import { addDoctorCommand } from './commands/doctor.js';
 import { addExportCommand } from './commands/export.js';
@@ -12,6 +14,7 @@ import { addInspectCommand } from './commands/inspect.js';
 import { addKernelCommand } from './commands/kernel.js';
 import { addListCommand } from './commands/list.js';
 import { addLsCommand } from './commands/ls.js';
+import { addMountCommand } from './commands/mount.js';
 import { addResizeCommand } from './commands/resize.js';
 import { addRmCommand } from './commands/rm.js';
 import { addRunCommand } from './commands/run.js';
@@ -32,6 +35,9 @@ const COMMANDS = [
   addFsckCommand,
   addExportCommand,
   addServeCommand,
+  addMountCommand,
+  addAttachCommand,
+  addDevicesCommand,
   addRunCommand,
   addKernelCommand,
   addRmCommand,

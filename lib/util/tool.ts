@@ -15,7 +15,9 @@ const PACKAGES = {
   depmod: 'kmod',
   'dpkg-deb': 'dpkg',
   journalctl: 'systemd',
+  mount: 'mount',
   'qemu-system-x86_64': 'qemu-system-x86',
+  umount: 'mount',
   xz: 'xz-utils',
   zstd: 'zstd',
 } as const;

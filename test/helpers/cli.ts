@@ -19,13 +19,17 @@ async function newestSourceTime(): Promise<number> {
   return Math.max(...stats.map(({ mtimeMs }) => mtimeMs));
 }
 
+async function isUpToDate(): Promise<boolean> {
+  const builtAt = (await statIfThere(MAIN))?.mtimeMs ?? 0;
+  return builtAt > (await newestSourceTime());
+}
+
 /** Compiles lib/ into dist/ when something has changed since. */
 async function compile(): Promise<void> {
+  if (await isUpToDate()) return; // Where the project cannot be written to, this is as it must be.
   await mkdir(path.join(PROJECT, 'build'), { recursive: true });
   await withFileLock(path.join(PROJECT, 'build/dist-lock'), undefined, async () => {
-    const builtAt = (await statIfThere(MAIN))?.mtimeMs ?? 0;
-    if (builtAt > (await newestSourceTime())) return;
-    await execa('bash', [path.join(PROJECT, 'scripts/build-library')]);
+    if (!(await isUpToDate())) await execa('bash', [path.join(PROJECT, 'scripts/build-library')]);
   });
 }
 

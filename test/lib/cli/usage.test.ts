@@ -9,7 +9,7 @@ const NOWHERE = path.join('/nonexistent', 'store');
 
 const COMMANDS = [
   ...['build', 'list', 'inspect', 'diff', 'ls', 'stat', 'cat', 'cp'],
-  ...['fsck', 'export', 'serve', 'run', 'kernel', 'rm', 'doctor'],
+  ...['fsck', 'export', 'serve', 'mount', 'attach', 'devices', 'run', 'kernel', 'rm', 'doctor'],
 ];
 
 /** Arguments, and what the message must name. */
@@ -30,6 +30,17 @@ const WRONG: [string[], RegExp][] = [
   [['cat', 'nope:/x'], /"nope" is not the id of a build/],
   [['cp', `${ID}:/x`, `${ID}:/y`], /builds never change/],
   [['serve', ID], /'--socket <path>' not specified/],
+  [['mount', ID], /a folder: one is needed, or --device-only/],
+  [['mount', ID, '/mnt', '--device-only'], /on a folder with --device-only/],
+  [['mount', ID, '--device-only', '--options', 'noatime'], /--options without a mount/],
+  [['mount', ID, '/mnt', '--options', 'noatime,,nodev'], /one of them is empty/],
+  [['mount', ID, '/mnt', '--connections', '17'], /Wanted 1 to 16 connections/],
+  [['attach'], /either the id of a build or --empty/],
+  [['attach', ID, '--empty', '--size', '1M'], /either the id of a build or --empty/],
+  [['attach', '--empty'], /--empty and --size belong together/],
+  [['attach', ID, '--size', '1M'], /--empty and --size belong together/],
+  [['attach', '--empty', '--size', '1000'], /a multiple of 512/],
+  [['attach', '--empty', '--size', '1M', '--read-only'], /--read-only is for builds/],
   [['run', ID], /missing required argument 'command'/],
   [['run', ID, '--timeout', '0', '--', 'true'], /Wanted 1 to \d+ seconds/],
   [['kernel', '--vmlinux', 'x'], /a folder for it is needed/],
