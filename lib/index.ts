@@ -71,7 +71,7 @@ export {
   openNbdPool,
   reclaimNbdDevices,
 } from './native/nbd-pool.js';
-export { createOverlay, type OverlayDevice } from './native/overlay.js';
+export { createOverlay, type OverlayCut, type OverlayDevice } from './native/overlay.js';
 export { type Image, type ImageOptions, openImage } from './oci/image.js';
 export { parsePlatform } from './oci/platform.js';
 export { parseImageReference } from './oci/reference.js';

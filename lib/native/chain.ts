@@ -2,7 +2,7 @@
 import { addon, type DeviceHandle, type NativeCall, type ProgressListener } from './addon.js';
 import { type CallOptions, runNative } from './call.js';
 import { Device, type SignalOptions } from './device.js';
-import type { OverlayDevice } from './overlay.js';
+import type { OverlayCut, OverlayDevice } from './overlay.js';
 
 export * from './header.js';
 
@@ -53,7 +53,10 @@ export interface SealRequest {
 }
 
 export interface SealOverlayRequest extends SealRequest {
-  /** The header file's bytes of the chain that the overlay is based on. Without it the new build stands alone. */
+  /**
+   * The header file's bytes of the chain that the overlay is based on; for what was written after a cut, those that the
+   * cut was sealed as. Without it the new build stands alone.
+   */
   parentHeader?: Uint8Array | undefined;
 }
 
@@ -77,15 +80,15 @@ export interface SealReport {
 }
 
 /**
- * Seals an overlay into the diff and the header of a new build, which covers the overlay's size. With a parent only
+ * Seals an overlay, or a cut of one, into the diff and the header of a new build, which covers its size. With a parent only
  * blocks that were written are looked at; without one everything that the overlay shows is stored, but for zeros.
  *
- * The overlay is frozen first, for good: a write that runs meanwhile is either in the build or rejects. When the seal
- * fails or is aborted, no file is left, and the overlay can be sealed again. When it resolves, both files are durable;
- * their names are durable when their folder is synced.
+ * An overlay is frozen first, for good: a write that runs meanwhile is either in the build or rejects. The overlay of a
+ * cut is not touched. When the seal fails or is aborted, no file is left, and it can be done again, unless written data
+ * was lost. When it resolves, both files are durable; their names are durable when their folder is synced.
  */
 export async function sealOverlay(
-  overlay: OverlayDevice,
+  overlay: OverlayDevice | OverlayCut,
   request: SealOverlayRequest,
   options: CallOptions = {},
 ): Promise<SealReport> {

@@ -18,6 +18,8 @@ const native = addon as {
   ): NativeCall<DeviceHandle>;
   overlayResize(handle: DeviceHandle, size: number): NativeCall<void>;
   overlayFreeze(handle: DeviceHandle): NativeCall<void>;
+  overlayCut(handle: DeviceHandle, upperPath: string): NativeCall<DeviceHandle>;
+  cutSettle(handle: DeviceHandle, sealed: DeviceHandle): NativeCall<void>;
   overlayStats(handle: DeviceHandle): RawStats;
 };
 
@@ -29,6 +31,23 @@ export interface OverlayStats {
   zeroBlocks: number;
   /** True when it takes no more changes. */
   frozen: boolean;
+}
+
+/**
+ * What an overlay held when it was cut: a read-only device, and what `sealOverlay` makes a build of while the overlay is
+ * written on. Its owner closes it; the overlay keeps what it needs of it.
+ */
+export class OverlayCut extends Device {
+  /**
+   * Gives back what the cut takes: from now on the overlay reads `sealed` where it read the cut, which must hold the same
+   * bytes, such as the chain of the build that the cut was sealed as. Rejects with INVALID_ARGUMENT when it has another
+   * size, or when the cut is settled already. A settled cut cannot be sealed again. `sealed` may be closed afterwards.
+   */
+  async settle(sealed: Device, options: SignalOptions = {}): Promise<void> {
+    await sealed.owned.use((device) =>
+      this.owned.run((handle) => native.cutSettle(handle, device), options),
+    );
+  }
 }
 
 /** A device whose changes go to a private sparse file, the upper. */
@@ -48,6 +67,21 @@ export class OverlayDevice extends Device {
    */
   async resize(size: number, options: SignalOptions = {}): Promise<void> {
     await this.owned.run((handle) => native.overlayResize(handle, size), options);
+  }
+
+  /**
+   * Cuts off what the overlay holds, to be sealed while whoever uses the overlay writes on, and notices nothing. That takes
+   * a millisecond, however much was written. In the cut is every change that had resolved, or was answered by an export;
+   * of those under way, all or nothing of each. It is made durable by sealing it.
+   *
+   * `upperPath` is where further changes go, as in `createOverlay`. Several cuts may be outstanding: they are sealed in
+   * turn, each with the header that the one before was sealed as for its parent, and then settled.
+   *
+   * Rejects when anything that was written may be missing, as `freeze` does, or when the overlay is frozen; the overlay
+   * then goes on as if this had not been called.
+   */
+  async cut(upperPath: string, options: SignalOptions = {}): Promise<OverlayCut> {
+    return new OverlayCut(await this.owned.run((handle) => native.overlayCut(handle, upperPath), options));
   }
 
   /**

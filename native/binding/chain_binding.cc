@@ -223,22 +223,29 @@ Finish FinishWith(const SealReport& report) {
   };
 }
 
-// sealOverlay(handle, { buildId, diffPath, headerPath, parentHeader?, version? }, onProgress?) → call → report
+// sealOverlay(overlay or cut, { buildId, diffPath, headerPath, parentHeader?, version? }, onProgress?) → call → report
 Napi::Value SealOverlayCall(const Napi::CallbackInfo& info) {
-  const auto overlay = std::dynamic_pointer_cast<OverlayDevice>(FromHandle<Device>(info[0]));
-  if (overlay == nullptr) throw Napi::TypeError::New(info.Env(), "Cannot seal this device: it must be an overlay");
+  const auto device = FromHandle<Device>(info[0]);
+  const auto overlay = std::dynamic_pointer_cast<OverlayDevice>(device);
+  const auto cut = std::dynamic_pointer_cast<OverlayCut>(device);
+  if (overlay == nullptr && cut == nullptr) {
+    throw Napi::TypeError::New(info.Env(), "Cannot seal this device: it must be an overlay or a cut of one");
+  }
   const Napi::Object options = ToObject(info[1], "options");
-  return StartWork(info.Env(), info[2],
-                   Work([overlay, target = ToSealTarget(options), parent_bytes = FindBuffer(options, "parentHeader")](
-                            const CallContext& context) -> Result<Finish> {
-                     std::optional<Header> parent;
-                     if (parent_bytes) {
-                       ROOTLOOM_ASSIGN_OR_RETURN(parent, DecodeHeader(*parent_bytes));
-                     }
-                     ROOTLOOM_ASSIGN_OR_RETURN(const SealReport report,
-                                               SealOverlay(*overlay, parent ? &*parent : nullptr, target, context));
-                     return FinishWith(report);
-                   }));
+  return StartWork(
+      info.Env(), info[2],
+      Work([overlay, cut, target = ToSealTarget(options),
+            parent_bytes = FindBuffer(options, "parentHeader")](const CallContext& context) -> Result<Finish> {
+        std::optional<Header> parent;
+        if (parent_bytes) {
+          ROOTLOOM_ASSIGN_OR_RETURN(parent, DecodeHeader(*parent_bytes));
+        }
+        const Header* const parent_header = parent ? &*parent : nullptr;
+        ROOTLOOM_ASSIGN_OR_RETURN(const SealReport report, cut != nullptr
+                                                               ? SealCut(*cut, parent_header, target, context)
+                                                               : SealOverlay(*overlay, parent_header, target, context));
+        return FinishWith(report);
+      }));
 }
 
 // sealDevice(handle, { buildId, diffPath, headerPath, blockSize, version? }, onProgress?) → call → report

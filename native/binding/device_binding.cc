@@ -253,6 +253,23 @@ Napi::Value OverlayFreeze(const Napi::CallbackInfo& info) {
                    });
 }
 
+// overlayCut(handle, upperPath) → call → device handle
+Napi::Value OverlayCutOf(const Napi::CallbackInfo& info) {
+  return StartWork(info.Env(), info.Env().Undefined(),
+                   Work([overlay = FromDeviceHandle<OverlayDevice>(info[0], "an overlay"),
+                         upper_path = ToText(info[1], "upperPath")](const CallContext&) -> Result<Finish> {
+                     ROOTLOOM_ASSIGN_OR_RETURN(auto cut, overlay->Cut(upper_path));
+                     return FinishWithDevice(cut);
+                   }));
+}
+
+// cutSettle(handle, sealed) → call
+Napi::Value CutSettle(const Napi::CallbackInfo& info) {
+  return StartWork(info.Env(), info.Env().Undefined(),
+                   [cut = FromDeviceHandle<OverlayCut>(info[0], "a cut"),
+                    sealed = FromHandle<Device>(info[1])](const CallContext&) { return cut->Settle(sealed); });
+}
+
 // overlayStats(handle) → { dataBlocks, zeroBlocks, frozen }
 Napi::Value OverlayStatsOf(const Napi::CallbackInfo& info) {
   const auto overlay = FromDeviceHandle<OverlayDevice>(info[0], "an overlay");
@@ -282,6 +299,8 @@ void AddDeviceFunctions(Napi::Env env, Napi::Object exports) {
   exports.Set("copyDeviceToFile", Napi::Function::New(env, CopyDeviceToFile));
   exports.Set("overlayResize", Napi::Function::New(env, OverlayResize));
   exports.Set("overlayFreeze", Napi::Function::New(env, OverlayFreeze));
+  exports.Set("overlayCut", Napi::Function::New(env, OverlayCutOf));
+  exports.Set("cutSettle", Napi::Function::New(env, CutSettle));
   exports.Set("overlayStats", Napi::Function::New(env, OverlayStatsOf));
 }
 

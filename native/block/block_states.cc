@@ -1,10 +1,11 @@
 #include "native/block/block_states.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <bit>
 #include <cassert>
 #include <cerrno>
-#include <new>
 
 namespace rootloom {
 
@@ -24,17 +25,25 @@ uint64_t LaneMask(uint64_t first, uint64_t end) {
   return below_end & (~uint64_t{0} << (2 * first));
 }
 
+uint64_t LoadWord(uint64_t* word) { return std::atomic_ref<uint64_t>(*word).load(std::memory_order_acquire); }
+
 }  // namespace
+
+BlockStates::~BlockStates() {
+  if (words_ != nullptr) ::munmap(words_, word_capacity_ * sizeof(Word));
+}
 
 Status BlockStates::Resize(uint64_t block_count) {
   if (block_count < block_count_) {
     Set({BlockState::kAbsent, block_count, block_count_ - block_count});
-  } else if (WordCount(block_count) > word_capacity_) {
-    const uint64_t word_count = WordCount(block_count);
-    std::unique_ptr<Word[]> words(new (std::nothrow) Word[word_count]());
-    if (words == nullptr) return Status::Errno("track the blocks of", "an overlay", ENOMEM);
-    for (uint64_t i = 0; i < WordCount(block_count_); ++i) words[i].store(words_[i].load());
-    words_ = std::move(words);
+  } else if (const uint64_t word_count = WordCount(block_count); word_count > word_capacity_) {
+    // New pages of a mapping are zero, and what was cut off has been set to absent: all new blocks are.
+    void* const words =
+        words_ == nullptr ? ::mmap(nullptr, word_count * sizeof(Word), PROT_READ | PROT_WRITE,
+                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+                          : ::mremap(words_, word_capacity_ * sizeof(Word), word_count * sizeof(Word), MREMAP_MAYMOVE);
+    if (words == MAP_FAILED) return Status::Errno("track the blocks of", "an overlay", ENOMEM);
+    words_ = static_cast<Word*>(words);
     word_capacity_ = word_count;
   }
   block_count_ = block_count;
@@ -43,7 +52,7 @@ Status BlockStates::Resize(uint64_t block_count) {
 
 BlockRun BlockStates::RunAt(uint64_t first_block, uint64_t end_block) const {
   assert(first_block < end_block && end_block <= block_count_);
-  const uint64_t first_word = words_[first_block / kGroup].load(std::memory_order_acquire);
+  const uint64_t first_word = LoadWord(&words_[first_block / kGroup]);
   const auto state = static_cast<BlockState>(first_word >> (2 * (first_block % kGroup)) & 3);
 
   // Lanes that differ from state are not zero in the exclusive or; shifting brings in lanes that do not differ.
@@ -57,7 +66,7 @@ BlockRun BlockStates::RunAt(uint64_t first_block, uint64_t end_block) const {
     }
     block += kGroup - block % kGroup;
     if (block >= end_block) break;
-    word = words_[block / kGroup].load(std::memory_order_acquire);
+    word = LoadWord(&words_[block / kGroup]);
   }
   return {state, first_block, std::min(block, end_block) - first_block};
 }
@@ -70,9 +79,11 @@ void BlockStates::Set(const BlockRun& run) {
     const uint64_t lane = block % kGroup;
     const uint64_t lane_count = std::min(kGroup - lane, run.end_block() - block);
     const uint64_t mask = LaneMask(lane, lane + lane_count);
-    Word& word = words_[block / kGroup];
+    const std::atomic_ref<Word> word(words_[block / kGroup]);
     const uint64_t old = word.load(std::memory_order_relaxed);
-    word.store((old & ~mask) | (LanesOf(run.state) & mask), std::memory_order_release);
+    // A store of what is there already would take memory for states that were never touched.
+    const uint64_t changed = (old & ~mask) | (LanesOf(run.state) & mask);
+    if (changed != old) word.store(changed, std::memory_order_release);
     data_before += static_cast<uint64_t>(std::popcount(old & mask & kDataBits));
     zero_before += static_cast<uint64_t>(std::popcount(old & mask & kZeroBits));
     block += lane_count;

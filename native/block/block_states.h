@@ -3,7 +3,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <memory>
 
 #include "native/util/status.h"
 
@@ -25,12 +24,20 @@ struct BlockRun {
 
 // A state for each of block_count() blocks, all absent at first.
 //
+// The memory is mapped, not filled: that of blocks that were never touched takes no room, and making the states of a
+// large device takes no time.
+//
 // RunAt and the counters may be called at any time, from any thread, and see each block either before or after a
 // concurrent Set. Concurrent calls of Set must not share a group of kBlocksPerGroup neighbouring blocks: the caller
 // locks by group. Resize excludes every other call.
 class BlockStates {
  public:
   static constexpr uint64_t kBlocksPerGroup = 32;
+
+  BlockStates() = default;
+  BlockStates(const BlockStates&) = delete;
+  BlockStates& operator=(const BlockStates&) = delete;
+  ~BlockStates();
 
   uint64_t block_count() const { return block_count_; }
   uint64_t data_count() const { return data_count_.load(std::memory_order_relaxed); }
@@ -43,13 +50,26 @@ class BlockStates {
   // REQUIRES: first_block < end_block <= block_count()
   BlockRun RunAt(uint64_t first_block, uint64_t end_block) const;
 
+  // Visits the runs in ascending order: together they cover all blocks. Stops at the first failure of visit, and
+  // returns it. With concurrent calls of Set each run is as it was when it was looked at.
+  template <typename Visit>
+  Status ForEachRun(const Visit& visit) const {
+    for (uint64_t block = 0; block < block_count_;) {
+      const BlockRun run = RunAt(block, block_count_);
+      ROOTLOOM_RETURN_IF_ERROR(visit(run));
+      block = run.end_block();
+    }
+    return Status::Ok();
+  }
+
   // REQUIRES: run.end_block() <= block_count(). Everything stored before Set is visible to whoever sees its result.
   void Set(const BlockRun& run);
 
  private:
-  using Word = std::atomic<uint64_t>;  // kBlocksPerGroup lanes of two bits, the first block lowest
+  using Word = uint64_t;  // kBlocksPerGroup lanes of two bits, the first block lowest
+  static_assert(std::atomic_ref<Word>::is_always_lock_free);
 
-  std::unique_ptr<Word[]> words_;
+  Word* words_ = nullptr;  // a mapping of its own; every access to an element is atomic
   uint64_t word_capacity_ = 0;
   uint64_t block_count_ = 0;
   std::atomic<uint64_t> data_count_ = 0;

@@ -17,11 +17,13 @@ constexpr uint64_t kZeroPieceBytes = 64 << 20;
 
 Status OverlayDevice::CopyChangesTo(Device& target, const CallContext& context) {
   constexpr const char* kOperation = "copy the changes of";
-  ROOTLOOM_RETURN_IF_ERROR(CheckUndamaged(kOperation));
+  const OverlayView changed = view();
+  ROOTLOOM_RETURN_IF_ERROR(CheckWhole(changed, kOperation));
+  if (changed.below_as_cut != nullptr) return Status::Invalid(kOperation, "some of them are in a cut of " + name());
+  const BlockStates& states = changed.upper->states();
   std::vector<std::byte> buffer(kPieceBytes);
-  const uint64_t end_block = block_count();
-  for (uint64_t block = 0; block < end_block;) {
-    const BlockRun run = states_.RunAt(block, end_block);
+  for (uint64_t block = 0; block < states.block_count();) {
+    const BlockRun run = states.RunAt(block, states.block_count());
     block = run.end_block();
     if (run.state == BlockState::kAbsent) continue;
     const uint64_t offset_bytes = run.first_block * block_size_;

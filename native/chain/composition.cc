@@ -126,15 +126,16 @@ void Composer::AddStored(PageRun run) {
 Result<std::vector<BlockRun>> ChangesOf(const Device& source, const Header& parent) {
   std::vector<BlockRun> changes;
   const auto* overlay = dynamic_cast<const OverlayDevice*>(&source);
-  const uint64_t chain_bytes = overlay == nullptr ? source.size_bytes() : overlay->base()->size_bytes();
-  if (chain_bytes != parent.size_bytes) {
+  const OverlayView view = overlay == nullptr ? OverlayView{} : overlay->view();
+  const Device& chain = overlay == nullptr ? source : *view.below;
+  if (chain.size_bytes() != parent.size_bytes || view.below_as_cut != nullptr) {
     return Status::Invalid(kCompose, "the build " + parent.build.ToText() + " is not what lies below " + source.name());
   }
   if (overlay == nullptr) return changes;
-  if (overlay->block_size() != kPageBytes) {
-    return Status::Invalid(kCompose, "the blocks of " + source.name() + " have not 4096 bytes");
+  if (overlay->block_size() != kPageBytes || !overlay->frozen()) {
+    return Status::Invalid(kCompose, "it takes a frozen overlay of 4096-byte blocks, not " + source.name());
   }
-  ROOTLOOM_RETURN_IF_ERROR(overlay->ForEachRun([&](const BlockRun& run) {
+  ROOTLOOM_RETURN_IF_ERROR(view.upper->states().ForEachRun([&](const BlockRun& run) {
     if (run.state != BlockState::kAbsent) changes.push_back(run);
     return Status::Ok();
   }));

@@ -1,6 +1,8 @@
 // DiffWriter: writes the packed diff of a new build, and keeps the mappings that say where everything went.
 #pragma once
 
+#include <sys/uio.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -14,7 +16,8 @@
 
 namespace rootloom {
 
-// Runs are whole pages and are added in ascending order, without overlap; data is packed in that order.
+// Runs are whole pages. Each is placed first, in ascending order and without overlap: data is packed in that order. Its
+// bytes are written at any time after that, by any thread.
 //
 // The file is removed again unless Finish succeeded and Keep was called.
 class DiffWriter {
@@ -22,11 +25,18 @@ class DiffWriter {
   // source is the index under which the mappings name the new build.
   static Result<DiffWriter> Create(const std::string& path, uint16_t source);
 
-  Status AddData(uint64_t offset_bytes, std::span<const std::byte> data);
-  // The same with data that lies in a file: copied inside the kernel, as a reflink where the filesystem can.
-  Status AddDataFrom(int fd, uint64_t fd_offset_bytes, uint64_t offset_bytes, uint64_t length_bytes);
-  void AddZeros(uint64_t offset_bytes, uint64_t length_bytes);
+  // Says that the diff will hold this run, and returns where in it.
+  uint64_t PlaceData(uint64_t offset_bytes, uint64_t length_bytes);
+  void PlaceZeros(uint64_t offset_bytes, uint64_t length_bytes);
 
+  // Writes the bytes of a run, or of several that are next to each other in the diff. Thread-safe.
+  Status Write(uint64_t storage_bytes, std::span<iovec> data) const;
+  // The same with data that lies in a file: copied inside the kernel, as a reflink where the filesystem can.
+  Status WriteFrom(int fd, uint64_t fd_offset_bytes, uint64_t storage_bytes, uint64_t length_bytes) const;
+
+  // Has the kernel begin to store what is written of the diff's first end_bytes, so that Finish finds little left to
+  // do. By one thread, in ascending order.
+  Status StoreUpTo(uint64_t end_bytes);
   // Makes the diff durable.
   Status Finish() { return file_.Sync(); }
   void Keep() { file_.Keep(); }
@@ -36,12 +46,12 @@ class DiffWriter {
 
  private:
   DiffWriter(NewFile file, uint16_t source) : file_(std::move(file)), source_(source) {}
-  void Map(uint64_t offset_bytes, uint64_t length_bytes, uint16_t source);
 
   NewFile file_;
   uint16_t source_;
   uint64_t size_bytes_ = 0;
   StoreBehind store_;
+  uint64_t stored_to_bytes_ = 0;  // what store_ was told of ends here
   std::vector<Mapping> mappings_;
 };
 

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <bit>
 
-#include "native/chain/block_scan.h"
 #include "native/chain/chain_device.h"
 #include "native/chain/diff_writer.h"
 #include "native/chain/mapping.h"
 #include "native/chain/new_file.h"
+#include "native/chain/seal_queue.h"
 #include "native/util/file_io.h"
 
 namespace rootloom {
@@ -15,6 +15,8 @@ namespace rootloom {
 namespace {
 
 constexpr char kSeal[] = "seal";
+// Extents asked for at once.
+constexpr size_t kExtentBatch = 256;
 
 Status CheckTarget(const SealTarget& target, uint64_t block_bytes) {
   if (target.build.is_nil()) return Status::Invalid(kSeal, "the new build's id is nil");
@@ -34,9 +36,18 @@ Status CheckWholePages(const char* what, uint64_t size_bytes) {
                                     ", a multiple of 4096 was expected");
 }
 
-// The overlay's base must hold what parent describes, or dropping equal blocks would lose them.
-Status CheckParent(const Header& parent, const Device& base, const Uuid& build) {
+// A settled cut stands for what it was settled on.
+const Device& HoldingDevice(const Device& device) {
+  const auto* const cut = dynamic_cast<const OverlayCut*>(&device);
+  if (cut == nullptr) return device;
+  const OverlayView view = cut->view();
+  return view.upper == nullptr ? *view.below : device;
+}
+
+// What lies below must hold what parent describes, or dropping equal blocks would lose them.
+Status CheckParent(const Header& parent, const Device& below, const Uuid& build) {
   const std::string which = "the parent build " + parent.build.ToText();
+  const Device& base = HoldingDevice(below);
   const auto* chain = dynamic_cast<const ChainDevice*>(&base);
   if (base.size_bytes() != parent.size_bytes || (chain != nullptr && chain->build() != parent.build)) {
     return Status::Invalid(kSeal, which + " is not what the overlay is based on (" + base.name() + ")");
@@ -106,19 +117,42 @@ Status Finish(DiffWriter& diff, std::span<const std::byte> header, const std::st
   return Status::Ok();
 }
 
-Status ScanOverlay(OverlayDevice& overlay, const Header* parent, BlockScan& scan) {
-  return overlay.ForEachRun([&](const BlockRun& run) {
-    const uint64_t start = run.first_block * overlay.block_size();
-    const uint64_t end = std::min(run.end_block() * overlay.block_size(), overlay.size_bytes());
-    const Range range{start, end - start};
+// Adds what device holds in the range; its zeros and holes are skipped without being read, and not counted.
+Status AddHeld(Range range, Device& device, uint64_t block_bytes, const CallContext& context, SealQueue& queue) {
+  uint64_t position = range.offset_bytes;
+  uint64_t added_to = range.offset_bytes;
+  while (position < range.end_bytes()) {
+    ROOTLOOM_RETURN_IF_ERROR(context.CheckStopped(kSeal));
+    ROOTLOOM_ASSIGN_OR_RETURN(const auto extents,
+                              device.Extents({position, range.end_bytes() - position}, kExtentBatch));
+    for (const Extent& extent : extents) {
+      position = extent.range.end_bytes();
+      if (extent.kind != ExtentKind::kData) continue;
+      // Whole blocks: what an extent has of one decides about all of it, once.
+      const uint64_t start = std::max(extent.range.offset_bytes / block_bytes * block_bytes, added_to);
+      const uint64_t end = std::min((position + block_bytes - 1) / block_bytes * block_bytes, range.end_bytes());
+      if (start >= end) continue;
+      queue.Skip(start - added_to);
+      ROOTLOOM_RETURN_IF_ERROR(queue.Add({.range = {start, end - start}, .device = &device}));
+      added_to = end;
+    }
+  }
+  queue.Skip(range.end_bytes() - added_to);
+  return Status::Ok();
+}
+
+Status AddCut(OverlayCut& cut, const Upper& upper, const Header* parent, const CallContext& context, SealQueue& queue) {
+  const uint64_t block_bytes = upper.block_size();
+  return upper.states().ForEachRun([&](const BlockRun& run) {
+    const uint64_t start = run.first_block * block_bytes;
+    const Range range{start, std::min(run.end_block() * block_bytes, cut.size_bytes()) - start};
     switch (run.state) {
       case BlockState::kAbsent:
-        return parent == nullptr ? scan.ScanDevice(range, overlay) : Status::Ok();
+        return parent == nullptr ? AddHeld(range, cut, block_bytes, context, queue) : Status::Ok();
       case BlockState::kData:
-        return scan.ScanFile(range, overlay.upper_fd(), overlay.upper_path());
+        return queue.Add({.range = range, .fd = upper.fd(), .path = &upper.path()});
       case BlockState::kZero:
-        scan.AddZeros(range);
-        return Status::Ok();
+        return queue.Add({.range = range});
     }
     return Status::Ok();
   });
@@ -140,30 +174,42 @@ void CountSkippedZeros(uint32_t scan_block_bytes, SealReport& report) {
 
 }  // namespace
 
-Result<SealReport> SealOverlay(OverlayDevice& overlay, const Header* parent, const SealTarget& target,
-                               const CallContext& context) {
-  ROOTLOOM_RETURN_IF_ERROR(CheckTarget(target, overlay.block_size()));
-  if (parent != nullptr) ROOTLOOM_RETURN_IF_ERROR(CheckParent(*parent, *overlay.base(), target.build));
-  ROOTLOOM_RETURN_IF_ERROR(overlay.Freeze(context));
-  ROOTLOOM_RETURN_IF_ERROR(CheckWholePages("overlay", overlay.size_bytes()));
+Result<SealReport> SealCut(OverlayCut& cut, const Header* parent, const SealTarget& target,
+                           const CallContext& context) {
+  ROOTLOOM_RETURN_IF_ERROR(CheckTarget(target, cut.block_size()));
+  const OverlayView view = cut.view();
+  if (view.upper == nullptr) return Status::Invalid(kSeal, "the " + cut.name() + " is settled, its data is given back");
+  if (parent != nullptr) ROOTLOOM_RETURN_IF_ERROR(CheckParent(*parent, *view.below, target.build));
+  ROOTLOOM_RETURN_IF_ERROR(CheckWholePages("overlay", cut.size_bytes()));
 
-  const Shape shape{overlay.size_bytes(), parent == nullptr ? overlay.block_size() : parent->block_size};
+  const Shape shape{cut.size_bytes(), parent == nullptr ? cut.block_size() : parent->block_size};
   const auto own_source = static_cast<uint16_t>(parent == nullptr ? 0 : parent->sources.size());
   ROOTLOOM_ASSIGN_OR_RETURN(DiffWriter diff, DiffWriter::Create(target.diff_path, own_source));
-  const OverlayStats stats = overlay.Stats();
-  const uint64_t written_bytes = (stats.data_blocks + stats.zero_blocks) * overlay.block_size();
-  BlockScan scan({.writer = diff,
-                  .block_bytes = overlay.block_size(),
-                  .base = parent == nullptr ? nullptr : overlay.base().get(),
-                  .total_bytes = parent == nullptr ? shape.size_bytes : written_bytes,
-                  .context = context});
-  ROOTLOOM_RETURN_IF_ERROR(ScanOverlay(overlay, parent, scan));
+  const uint64_t written_blocks = view.upper->states().data_count() + view.upper->states().zero_count();
+  SealQueue queue({.writer = diff,
+                   .block_bytes = cut.block_size(),
+                   .base = parent == nullptr ? nullptr : view.below.get(),
+                   .total_bytes = parent == nullptr ? shape.size_bytes : written_blocks * cut.block_size(),
+                   .context = context});
+  ROOTLOOM_RETURN_IF_ERROR(AddCut(cut, *view.upper, parent, context, queue));
+  ROOTLOOM_RETURN_IF_ERROR(queue.Finish());
+  // Only now: what is lost from here on has been read before.
+  ROOTLOOM_RETURN_IF_ERROR(cut.CheckKept(context));
 
   ROOTLOOM_ASSIGN_OR_RETURN(const auto header, MakeHeader(parent, target, shape, diff));
   ROOTLOOM_RETURN_IF_ERROR(Finish(diff, header, target.header_path, context));
-  SealReport report = MakeReport(shape, diff, scan.counts());
-  if (parent == nullptr) CountSkippedZeros(overlay.block_size(), report);
+  SealReport report = MakeReport(shape, diff, queue.counts());
+  if (parent == nullptr) CountSkippedZeros(cut.block_size(), report);
   return report;
+}
+
+Result<SealReport> SealOverlay(OverlayDevice& overlay, const Header* parent, const SealTarget& target,
+                               const CallContext& context) {
+  // What can be refused is refused before the overlay is frozen for good.
+  ROOTLOOM_RETURN_IF_ERROR(CheckTarget(target, overlay.block_size()));
+  if (parent != nullptr) ROOTLOOM_RETURN_IF_ERROR(CheckParent(*parent, *overlay.view().below, target.build));
+  ROOTLOOM_ASSIGN_OR_RETURN(const auto cut, overlay.LastCut());
+  return SealCut(*cut, parent, target, context);
 }
 
 Result<SealReport> SealDevice(Device& device, uint32_t block_size, const SealTarget& target,
@@ -173,16 +219,17 @@ Result<SealReport> SealDevice(Device& device, uint32_t block_size, const SealTar
 
   const Shape shape{device.size_bytes(), block_size};
   ROOTLOOM_ASSIGN_OR_RETURN(DiffWriter diff, DiffWriter::Create(target.diff_path, 0));
-  BlockScan scan({.writer = diff,
-                  .block_bytes = block_size,
-                  .base = nullptr,
-                  .total_bytes = shape.size_bytes,
-                  .context = context});
-  ROOTLOOM_RETURN_IF_ERROR(scan.ScanDevice({0, shape.size_bytes}, device));
+  SealQueue queue({.writer = diff,
+                   .block_bytes = block_size,
+                   .base = nullptr,
+                   .total_bytes = shape.size_bytes,
+                   .context = context});
+  ROOTLOOM_RETURN_IF_ERROR(AddHeld({0, shape.size_bytes}, device, block_size, context, queue));
+  ROOTLOOM_RETURN_IF_ERROR(queue.Finish());
 
   ROOTLOOM_ASSIGN_OR_RETURN(const auto header, MakeHeader(nullptr, target, shape, diff));
   ROOTLOOM_RETURN_IF_ERROR(Finish(diff, header, target.header_path, context));
-  SealReport report = MakeReport(shape, diff, scan.counts());
+  SealReport report = MakeReport(shape, diff, queue.counts());
   CountSkippedZeros(block_size, report);
   return report;
 }

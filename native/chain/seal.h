@@ -1,7 +1,11 @@
 // Seal: turns what an overlay holds, or a whole device, into the diff and the header of a new build.
 //
-// The order is always: end writing, make the upper durable, store the diff, then the header. Each file is durable when
-// a seal returns; the names are the caller's to make durable. A zero block is never stored, whoever wrote it.
+// The order is always: end writing, store the diff, make sure that nothing of what was written had been lost, then
+// store the header. Each file is durable when a seal returns; the names are the caller's to make durable. A zero block
+// is never stored, whoever wrote it.
+//
+// What was written is read, judged and stored by several threads (see seal_queue.h), and is not made durable in the
+// overlay first: its durable form is the diff.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +13,7 @@
 #include <string>
 
 #include "native/block/device.h"
+#include "native/block/overlay_cut.h"
 #include "native/block/overlay_device.h"
 #include "native/chain/header.h"
 #include "native/util/call_context.h"
@@ -33,17 +38,21 @@ struct SealReport {
   uint64_t dropped_blocks = 0;  // written, but equal to what the parent holds
 };
 
-// Seals overlay as a child of the build that parent describes: generation one higher, the same base build and block
-// size, the overlay's size. parent must be the header, as DecodeHeader gave it, of the chain that is the overlay's
-// base. Only blocks that were written are looked at; one that equals what the base holds is dropped.
+// Seals cut as a child of the build that parent describes: generation one higher, the same base build and block size,
+// the cut's size. parent must be the header, as DecodeHeader gave it, of what the cut lies over: of the overlay's
+// chain, or of the build that the cut below it was sealed as. Only blocks that were written are looked at; one that
+// equals what lies below is dropped.
 //
-// Without parent the new build stands alone: generation 0, its own base, and whatever the overlay's base holds is
-// stored too.
+// Without parent the new build stands alone: generation 0, its own base, and whatever lies below the cut is stored too.
 //
-// Freezes overlay first, for good, and fails as OverlayDevice::Freeze does when something written may be missing.
-// Fails with kInvalidArgument when overlay and parent do not belong together, when the device or the overlay's blocks
-// are not whole pages, or when the version has no room for what the parent says. The overlay may be sealed again after
-// a failure. Progress is counted in bytes of the blocks that were written, or of the device without parent.
+// Fails with kInvalidArgument when cut and parent do not belong together, when the device or the cut's blocks are not
+// whole pages, when the version has no room for what the parent says, or when the cut is settled. Fails as Flush does
+// when written data was lost, and for good. The cut may be sealed again after any other failure, and by several at
+// once. Progress is counted in bytes of the blocks that were written, or of the device without parent.
+Result<SealReport> SealCut(OverlayCut& cut, const Header* parent, const SealTarget& target, const CallContext& context);
+
+// The same with all that overlay holds. Freezes it first, for good, and fails as OverlayDevice::LastCut does when
+// something written may be missing.
 Result<SealReport> SealOverlay(OverlayDevice& overlay, const Header* parent, const SealTarget& target,
                                const CallContext& context);
 

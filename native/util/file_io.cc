@@ -153,6 +153,14 @@ Status StoreBehind::Wrote(int fd, uint64_t end_bytes, uint64_t range_bytes, cons
   return Status::Ok();
 }
 
+Status AwaitStored(int fd, uint64_t offset_bytes, uint64_t length_bytes, const std::string& path) {
+  const int result = ::sync_file_range(fd, static_cast<off64_t>(offset_bytes), static_cast<off64_t>(length_bytes),
+                                       SYNC_FILE_RANGE_WAIT_BEFORE);
+  if (result == 0) return Status::Ok();
+  if (!CannotStoreRanges(errno)) return Status::Errno("sync", path, errno, offset_bytes);
+  return ::fdatasync(fd) == 0 ? Status::Ok() : Status::Errno("sync", path, errno);
+}
+
 Result<uint64_t> FileSize(int fd, const std::string& path) {
   struct stat info;
   if (::fstat(fd, &info) != 0) return Status::Errno("stat", path, errno);
@@ -160,12 +168,11 @@ Result<uint64_t> FileSize(int fd, const std::string& path) {
 }
 
 bool IsAllZero(std::span<const std::byte> data) {
-  const size_t head = std::min<size_t>(data.size(), 64);
-  for (size_t i = 0; i < head; ++i) {
-    if (data[i] != std::byte{0}) return false;
-  }
-  // The head is zero, so the data is zero exactly when it equals itself shifted by the head.
-  return data.size() == head || std::memcmp(data.data(), data.data() + head, data.size() - head) == 0;
+  static constexpr std::byte kZeros[64]{};
+  const size_t head = std::min(data.size(), sizeof kZeros);
+  // Data whose head is zero is zero exactly when it equals itself shifted by the head.
+  return data.empty() || (std::memcmp(data.data(), kZeros, head) == 0 &&
+                          std::memcmp(data.data(), data.data() + head, data.size() - head) == 0);
 }
 
 }  // namespace rootloom

@@ -67,9 +67,15 @@ class StoreBehind {
   uint64_t begun_from_bytes_ = 0;    // the part that is being stored begins here
 };
 
+// Waits until those pages of the range that the kernel is storing right now are stored; begins to store none. Fails
+// when it says that written data of the file was lost, which it tells only once, here or by a sync. Where the
+// filesystem does not know this, it syncs.
+Status AwaitStored(int fd, uint64_t offset_bytes, uint64_t length_bytes, const std::string& path);
+
 Result<uint64_t> FileSize(int fd, const std::string& path);
 
-// True when every byte is zero. Vectorised by the compiler; the first 64 bytes decide almost every non-zero block.
+// True when every byte is zero. As fast as the C library compares memory, which is with the widest vectors that the
+// processor has; the first 64 bytes decide almost every block that is not zero, so that this costs next to nothing.
 bool IsAllZero(std::span<const std::byte> data);
 
 }  // namespace rootloom

@@ -63,14 +63,15 @@ class History {
 
   Result<SealReport> Seal(OverlayDevice& overlay, std::optional<uint32_t> version = {},
                           const CallContext& context = {}) {
-    const SealTarget target = Target(version);
-    std::optional<Header> parent;
-    if (build_count_ > 0) parent = Newest();
-    Result<SealReport> report = SealOverlay(overlay, parent ? &*parent : nullptr, target, context);
-    if (!report.ok()) return report;
-    ExpectSoundBuild(target, *report, overlay.block_size());
-    ++build_count_;
-    return report;
+    return SealWith(version, overlay.block_size(), [&](const Header* parent, const SealTarget& target) {
+      return SealOverlay(overlay, parent, target, context);
+    });
+  }
+
+  Result<SealReport> SealCut(OverlayCut& cut, std::optional<uint32_t> version = {}) {
+    return SealWith(version, cut.block_size(), [&](const Header* parent, const SealTarget& target) {
+      return rootloom::SealCut(cut, parent, target, {});
+    });
   }
 
   // Runs change on an overlay of the newest disk, seals, and takes content as what the disk holds now.
@@ -98,6 +99,19 @@ class History {
   }
 
  private:
+  Result<SealReport> SealWith(
+      std::optional<uint32_t> version, uint32_t block_size,
+      const std::function<Result<SealReport>(const Header* parent, const SealTarget& target)>& seal) {
+    const SealTarget target = Target(version);
+    std::optional<Header> parent;
+    if (build_count_ > 0) parent = Newest();
+    Result<SealReport> report = seal(parent ? &*parent : nullptr, target);
+    if (!report.ok()) return report;
+    ExpectSoundBuild(target, *report, block_size);
+    ++build_count_;
+    return report;
+  }
+
   TempFolder folder_;
   Bytes content_;
   uint32_t build_count_ = 0;

@@ -112,5 +112,29 @@ TEST(SealOverlay, KeepsAHistory64DeepReadable) {
   EXPECT_EQ(history.Newest().generation, 63u);
 }
 
+// Enough to be read, judged and stored by several threads: rows of many lengths, zeros and what the parent holds
+// already among them.
+TEST(SealOverlay, AgreesWithAByteArrayWhenThreadsShareTheWork) {
+  constexpr uint64_t kSize = 40 << 20;
+  Random random(71);
+  History history(kSize);
+  Bytes content(kSize);
+  for (int build = 0; build < 4; ++build) {
+    const uint64_t longest = build % 2 == 0 ? 1 << 20 : 16 << 10;
+    const auto overlay = history.Overlay();
+    for (int step = 0; step < 300; ++step) {
+      const uint64_t length = 1 + random.Below(longest);
+      const uint64_t offset = random.Below(kSize - length);
+      const auto at = content.begin() + static_cast<ptrdiff_t>(offset);
+      Bytes data = random.OneIn(4) ? Bytes(at, at + static_cast<ptrdiff_t>(length)) : random.Bytes(length);
+      if (random.OneIn(4)) std::fill(data.begin() + static_cast<ptrdiff_t>(length / 2), data.end(), std::byte{0});
+      ASSERT_TRUE(IsOk(overlay->Write(offset, data)));
+      std::copy(data.begin(), data.end(), at);
+    }
+    ASSERT_TRUE(IsOk(history.Seal(*overlay)));
+    ASSERT_TRUE(Holds(*history.Open(), content));
+  }
+}
+
 }  // namespace
 }  // namespace rootloom::testing
