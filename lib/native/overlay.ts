@@ -44,9 +44,7 @@ export class OverlayCut extends Device {
    * size, or when the cut is settled already. A settled cut cannot be sealed again. `sealed` may be closed afterwards.
    */
   async settle(sealed: Device, options: SignalOptions = {}): Promise<void> {
-    await sealed.owned.use((device) =>
-      this.owned.run((handle) => native.cutSettle(handle, device), options),
-    );
+    await sealed.owned.use((device) => this.owned.run((handle) => native.cutSettle(handle, device), options));
   }
 }
 
