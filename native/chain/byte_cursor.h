@@ -42,6 +42,10 @@ class ByteReader {
 
   // LEB128, at most ten bytes and 64 bits.
   uint64_t Uvarint() {
+    // Nearly all are of one byte.
+    if (!failed_ && position_ < bytes_.size() && bytes_[position_] < std::byte{0x80}) {
+      return std::to_integer<uint64_t>(bytes_[position_++]);
+    }
     uint64_t value = 0;
     for (int shift = 0; shift < 64; shift += 7) {
       const auto byte = Fixed<uint8_t>();
@@ -60,7 +64,15 @@ class ByteReader {
     return static_cast<int64_t>(value >> 1) ^ -static_cast<int64_t>(value & 1);
   }
 
- private:
+  // Passes over count varints without reading them.
+  void SkipVarints(uint64_t count) {
+    while (count > 0 && position_ < bytes_.size()) {
+      if (bytes_[position_++] < std::byte{0x80}) --count;
+    }
+    if (count > 0) failed_ = true;
+  }
+
+  // The next size bytes, or null.
   const std::byte* Take(size_t size) {
     if (failed_ || size > remaining()) {
       failed_ = true;
@@ -71,6 +83,7 @@ class ByteReader {
     return source;
   }
 
+ private:
   std::span<const std::byte> bytes_;
   size_t position_ = 0;
   bool failed_ = false;

@@ -3,6 +3,7 @@
 //   u64 offset | u64 length | u8[16] build | u64 storage offset      all in bytes, each a multiple of 4096
 //
 // A nil build stands for zeros; its storage offset means nothing.
+#include <array>
 #include <unordered_map>
 
 #include "native/chain/header_layout.h"
@@ -18,8 +19,9 @@ class SourceInterner {
 
   Result<uint16_t> Intern(const Uuid& build) {
     if (build.is_nil()) return kZeroSource;
-    // Records of one build come in streaks.
-    if (!sources_.empty() && sources_[last_] == build) return last_;
+    // Most records name a build that was named not long ago.
+    uint16_t& recent = recent_[std::hash<Uuid>()(build) % kRecent];
+    if (recent < sources_.size() && sources_[recent] == build) return recent;
     const auto [found, added] = indexes_.try_emplace(build, static_cast<uint16_t>(sources_.size()));
     if (added) {
       if (sources_.size() == kMaxSources) {
@@ -27,14 +29,14 @@ class SourceInterner {
       }
       sources_.push_back(build);
     }
-    last_ = found->second;
-    return last_;
+    return recent = found->second;
   }
 
  private:
   std::vector<Uuid>& sources_;
   std::unordered_map<Uuid, uint16_t> indexes_;
-  uint16_t last_ = 0;
+  static constexpr size_t kRecent = 4093;  // prime: the hash of builds with similar ids need not be good
+  std::array<uint16_t, kRecent> recent_{};
 };
 
 }  // namespace
@@ -50,11 +52,14 @@ Status ReadRecords(ByteReader& reader, uint64_t count, Header& header) {
   SourceInterner interner(header.sources);
   for (uint64_t index = 0; index < count; ++index) {
     const size_t at = reader.position();
-    const auto offset = reader.Fixed<uint64_t>();
-    const auto length = reader.Fixed<uint64_t>();
-    ROOTLOOM_ASSIGN_OR_RETURN(const uint16_t source, interner.Intern(reader.Id()));
-    const auto storage = reader.Fixed<uint64_t>();
-    if (reader.failed()) return CorruptHeader("it ends within a mapping record", at);
+    const std::byte* const record = reader.Take(kRecordBytes);
+    if (record == nullptr) return CorruptHeader("it ends within a mapping record", at);
+    const auto offset = LoadLittle<uint64_t>(record);
+    const auto length = LoadLittle<uint64_t>(record + 8);
+    Uuid build;
+    std::memcpy(build.bytes.data(), record + 16, sizeof build);
+    ROOTLOOM_ASSIGN_OR_RETURN(const uint16_t source, interner.Intern(build));
+    const auto storage = LoadLittle<uint64_t>(record + 32);
     if (offset % kPageBytes != 0 || length % kPageBytes != 0 || storage % kPageBytes != 0) {
       return CorruptHeader("mapping " + std::to_string(index) + " is not in whole 4096-byte pages", at);
     }

@@ -2,6 +2,8 @@
 //
 //   prefix | u8 flags | u32 inner size | one LZ4 frame (inner)
 //   inner = builds section, then the mapping section: V4 u32 count and records, V5 columns
+#include <memory>
+
 #include "native/chain/header_layout.h"
 #include "native/chain/lz4_frame.h"
 
@@ -42,13 +44,14 @@ Status ReadFramed(ByteReader& reader, Header& header) {
                          std::to_string(kMaxInnerBytes) + " are possible");
   }
   const auto packed = reader.rest();
-  std::vector<std::byte> inner;
   if (!Lz4CanHold(packed.size(), inner_bytes)) {
     return CorruptHeader("its packed part cannot hold the " + std::to_string(inner_bytes) + " bytes it claims");
   }
-  inner.resize(inner_bytes);
-  if (Status status = UnpackLz4Frame(packed, inner); !status.ok()) return CorruptHeader(status.failure().detail);
-  return ReadInner(inner, header);
+  // Not zeroed: all of it is overwritten, or not looked at.
+  const auto inner = std::make_unique_for_overwrite<std::byte[]>(inner_bytes);
+  const std::span<std::byte> target(inner.get(), inner_bytes);
+  if (Status status = UnpackLz4Frame(packed, target); !status.ok()) return CorruptHeader(status.failure().detail);
+  return ReadInner(target, header);
 }
 
 Status WriteFramed(const Header& header, ByteWriter& writer) {
