@@ -12,6 +12,7 @@
 #include "native/binding/workers.h"
 #include "native/nbd/kernel/attachment.h"
 #include "native/nbd/kernel/pool.h"
+#include "native/nbd/kernel/stock.h"
 
 namespace rootloom::binding {
 
@@ -19,6 +20,12 @@ using nbd::Attachment;
 using nbd::Pool;
 
 namespace {
+
+// A pool as one caller opened it: devices that are connected ahead are for that caller alone.
+struct HeldPool {
+  std::shared_ptr<Pool> pool;
+  std::shared_ptr<nbd::Stock> stock;  // null unless asked for
+};
 
 // An attachment, and the way to tell JavaScript that the kernel gave it up.
 struct HeldAttachment {
@@ -28,7 +35,7 @@ struct HeldAttachment {
 
 }  // namespace
 
-ROOTLOOM_DEFINE_HANDLE_TAG(Pool, 0x726f6f746c6f6f6dULL, 0x0000000000000011ULL, "pool handle");
+ROOTLOOM_DEFINE_HANDLE_TAG(HeldPool, 0x726f6f746c6f6f6dULL, 0x0000000000000011ULL, "pool handle");
 ROOTLOOM_DEFINE_HANDLE_TAG(HeldAttachment, 0x726f6f746c6f6f6dULL, 0x0000000000000012ULL, "attachment handle");
 
 namespace {
@@ -63,19 +70,46 @@ Attachment::Options ToOptions(const Napi::Object& options) {
 
 // ---- The pool ----
 
-// openNbdPool(folder | undefined) → call with a pool handle
+// The pool that is known under the run folder of a new one, while anything uses it, or else the new one.
+std::shared_ptr<Pool> ShareOf(Napi::Env env, const std::shared_ptr<Pool>& pool) {
+  std::weak_ptr<Pool>& known = AddonData::Of(env).pools[pool->run_folder()];
+  std::shared_ptr<Pool> shared = known.lock();
+  if (shared == nullptr) known = shared = pool;
+  return shared;
+}
+
+// openNbdPool(folder | undefined, connectAhead) → call with a pool handle
 Napi::Value OpenNbdPool(const Napi::CallbackInfo& info) {
   Pool::Options options;
   if (!info[0].IsUndefined()) options.run_folder = ToText(info[0], "folder");
-  return StartWork(info.Env(), info.Env().Undefined(), [options](const CallContext&) -> Result<Finish> {
+  const uint32_t connect_ahead = ToUint32(info[1], "connectAhead");
+  return StartWork(info.Env(), info.Env().Undefined(), [options, connect_ahead](const CallContext&) -> Result<Finish> {
     ROOTLOOM_ASSIGN_OR_RETURN(std::shared_ptr<Pool> pool, Pool::Open(options));
-    return Finish([pool](Napi::Env env) {
-      std::weak_ptr<Pool>& known = AddonData::Of(env).pools[pool->run_folder()];
-      std::shared_ptr<Pool> shared = known.lock();
-      if (shared == nullptr) known = shared = pool;
-      return MakeHandle(env, std::move(shared));
+    return Finish([pool, connect_ahead](Napi::Env env) {
+      auto held = std::make_shared<HeldPool>(HeldPool{.pool = ShareOf(env, pool)});
+      if (connect_ahead > 0) {
+        auto stock = nbd::Stock::Start(held->pool, connect_ahead);
+        if (!stock.ok()) throw ToError(env, stock.status().failure());
+        held->stock = std::move(stock).value();
+        AddonData::Of(env).stop_at_exit.emplace(held->stock.get(), [stock = held->stock] { stock->Stop(); });
+      }
+      return MakeHandle(env, std::move(held));
     });
   });
+}
+
+// closeNbdPool(pool) → call: lets go of what was connected ahead; attachments keep what they need of the pool
+Napi::Value CloseNbdPool(const Napi::CallbackInfo& info) {
+  const Napi::Value call = StartWork(info.Env(), info.Env().Undefined(),
+                                     [held = FromHandle<HeldPool>(info[0])](const CallContext&) -> Result<Finish> {
+                                       if (held->stock != nullptr) held->stock->Stop();
+                                       return Finish([held](Napi::Env env) {
+                                         AddonData::Of(env).stop_at_exit.erase(held->stock.get());
+                                         return env.Undefined();
+                                       });
+                                     });
+  TakeHandle<HeldPool>(info[0]);  // Only now: without a thread it is still its owner's to close.
+  return call;
 }
 
 const char* UseName(nbd::DeviceUse use) {
@@ -107,7 +141,7 @@ Napi::Object FromReport(Napi::Env env, const nbd::DeviceReport& report, const st
 // nbdReport(pool) → call with [{ index, path, use, size, connected, ownerPid?, backend? }]
 Napi::Value NbdReport(const Napi::CallbackInfo& info) {
   return StartWork(info.Env(), info.Env().Undefined(),
-                   [pool = FromHandle<Pool>(info[0])](const CallContext&) -> Result<Finish> {
+                   [pool = FromHandle<HeldPool>(info[0])->pool](const CallContext&) -> Result<Finish> {
                      ROOTLOOM_ASSIGN_OR_RETURN(const std::vector<nbd::DeviceReport> reports, pool->Report());
                      return Finish([pool, reports](Napi::Env env) -> Napi::Value {
                        Napi::Array array = Napi::Array::New(env, reports.size());
@@ -122,7 +156,7 @@ Napi::Value NbdReport(const Napi::CallbackInfo& info) {
 // nbdReclaim(pool) → call with the indices of the devices that were reclaimed
 Napi::Value NbdReclaim(const Napi::CallbackInfo& info) {
   return StartWork(info.Env(), info.Env().Undefined(),
-                   [pool = FromHandle<Pool>(info[0])](const CallContext& context) -> Result<Finish> {
+                   [pool = FromHandle<HeldPool>(info[0])->pool](const CallContext& context) -> Result<Finish> {
                      ROOTLOOM_ASSIGN_OR_RETURN(const std::vector<uint32_t> indices, pool->Reclaim(context));
                      return Finish([indices](Napi::Env env) -> Napi::Value {
                        Napi::Array array = Napi::Array::New(env, indices.size());
@@ -131,9 +165,6 @@ Napi::Value NbdReclaim(const Napi::CallbackInfo& info) {
                      });
                    });
 }
-
-// closeNbdPool(pool): attachments keep what they need of it
-void CloseNbdPool(const Napi::CallbackInfo& info) { TakeHandle<Pool>(info[0]); }
 
 // ---- Attachments ----
 
@@ -157,7 +188,7 @@ Napi::Value Attach(const Napi::CallbackInfo& info) {
   const auto on_lost = std::make_shared<Napi::FunctionReference>(Napi::Persistent(info[3].As<Napi::Function>()));
   return StartWork(
       info.Env(), info.Env().Undefined(),
-      [pool = FromHandle<Pool>(info[0]), device = FromHandle<Device>(info[1]),
+      [held = FromHandle<HeldPool>(info[0]), device = FromHandle<Device>(info[1]),
        options = ToOptions(ToObject(info[2], "options")), on_lost](const CallContext& context) -> Result<Finish> {
         ROOTLOOM_ASSIGN_OR_RETURN(std::shared_ptr<Attachment> attachment,
                                   Attachment::Attach(pool, device, options, context));

@@ -60,19 +60,46 @@ Result<std::shared_ptr<Attachment>> Attachment::Attach(std::shared_ptr<Pool> poo
   }
   const bool read_only = options.read_only || !device->writable();
   std::shared_ptr<Attachment> attachment(new Attachment(std::move(pool), read_only));
+  ROOTLOOM_ASSIGN_OR_RETURN(attachment->settings_.block_size_bytes, ChooseBlockSize(*device, options.block_size_bytes));
   // Whatever it holds by then is released by its destructor.
   ROOTLOOM_RETURN_IF_ERROR(attachment->Start(device, options, context));
   return attachment;
 }
 
+Result<std::shared_ptr<Attachment>> Attachment::ConnectAhead(std::shared_ptr<Pool> pool, const Options& options,
+                                                             const CallContext& context) {
+  std::shared_ptr<Attachment> attachment(new Attachment(std::move(pool), false));
+  attachment->settings_.block_size_bytes = kMaxBlockBytes;
+  attachment->late_device_ = std::make_shared<LateDevice>();
+  ROOTLOOM_RETURN_IF_ERROR(attachment->Start(attachment->late_device_, options, context));
+  return attachment;
+}
+
+bool Attachment::Suits(const Options& ahead, const Device& device, const Options& wanted) {
+  const auto block_size = ChooseBlockSize(device, wanted.block_size_bytes);
+  return device.writable() && !wanted.read_only && block_size.ok() && *block_size == kMaxBlockBytes &&
+         wanted.connection_count == ahead.connection_count &&
+         (!wanted.mechanism || wanted.mechanism == ahead.mechanism);
+}
+
+Status Attachment::Choose(std::shared_ptr<Device> device, const Options& options) {
+  settings_.size_bytes = device->size_bytes();
+  late_device_->Choose(std::move(device));
+  ROOTLOOM_RETURN_IF_ERROR(link_->Change({.size_bytes = settings_.size_bytes,
+                                          .timeout_seconds = options.timeout_seconds,
+                                          .dead_connection_timeout_seconds = options.dead_connection_timeout_seconds}));
+  ROOTLOOM_RETURN_IF_ERROR(CheckIdentity());
+  ROOTLOOM_ASSIGN_OR_RETURN(queue_, ApplyQueueSettings(pool_->machine(), slot_->index, options.queue));
+  return Status::Ok();
+}
+
 Attachment::~Attachment() { [[maybe_unused]] const Status ignored = Close(LastWrites::kLeave); }
 
 Status Attachment::Start(const std::shared_ptr<Device>& device, const Options& options, const CallContext& context) {
-  settings_ = {.size_bytes = device->size_bytes(),
-               .flags = static_cast<uint16_t>(TransmissionFlags(read_only_, false) & kKernelFlags),
-               .timeout_seconds = options.timeout_seconds,
-               .dead_connection_timeout_seconds = options.dead_connection_timeout_seconds};
-  ROOTLOOM_ASSIGN_OR_RETURN(settings_.block_size_bytes, ChooseBlockSize(*device, options.block_size_bytes));
+  settings_.size_bytes = device->size_bytes();
+  settings_.flags = static_cast<uint16_t>(TransmissionFlags(read_only_, false) & kKernelFlags);
+  settings_.timeout_seconds = options.timeout_seconds;
+  settings_.dead_connection_timeout_seconds = options.dead_connection_timeout_seconds;
   ROOTLOOM_ASSIGN_OR_RETURN(
       server_, PairServer::Start(device, read_only_, options.connection_count, [this] { LookForDeadConnections(); }));
   ROOTLOOM_RETURN_IF_ERROR(Connect(options, context));
@@ -81,7 +108,7 @@ Status Attachment::Start(const std::shared_ptr<Device>& device, const Options& o
   const Status opened = OpenDevice();
   ROOTLOOM_RETURN_IF_ERROR(context.CheckStopped(kAttach));
   ROOTLOOM_RETURN_IF_ERROR(opened);
-  ROOTLOOM_RETURN_IF_ERROR(link_->DisconnectOnLastClose());
+  ROOTLOOM_RETURN_IF_ERROR(link_->Change({.disconnect_on_last_close = true}));
   ROOTLOOM_ASSIGN_OR_RETURN(queue_, ApplyQueueSettings(pool_->machine(), slot_->index, options.queue));
   return context.CheckStopped(kAttach);
 }
@@ -169,9 +196,13 @@ void Attachment::WatchLost(std::function<void()> lost) {
   if (lost_) on_lost_();
 }
 
-Attachment::Stats Attachment::stats() const {
+bool Attachment::lost() const {
   std::lock_guard lock(lost_mutex_);
-  return {.live_connection_count = lost_ ? 0 : server_->connection_count(), .counts = server_->counts()};
+  return lost_;
+}
+
+Attachment::Stats Attachment::stats() const {
+  return {.live_connection_count = lost() ? 0 : server_->connection_count(), .counts = server_->counts()};
 }
 
 Status Attachment::Sync() {
@@ -196,7 +227,7 @@ Status Attachment::Resize(uint64_t size_bytes) {
                              " bytes, it is to be grown before the kernel is told",
                    .path = path_};
   }
-  ROOTLOOM_RETURN_IF_ERROR(link_->Resize(size_bytes));
+  ROOTLOOM_RETURN_IF_ERROR(link_->Change({.size_bytes = size_bytes}));
   ROOTLOOM_ASSIGN_OR_RETURN(const DeviceFacts facts, ReadFacts(pool_->machine(), slot_->index));
   if (facts.size_bytes == size_bytes) return Status::Ok();
   return Failure{.kind = StatusKind::kIo,

@@ -22,6 +22,7 @@
 
 #include "native/block/device.h"
 #include "native/nbd/counters.h"
+#include "native/nbd/kernel/late_device.h"
 #include "native/nbd/kernel/link.h"
 #include "native/nbd/kernel/pair_server.h"
 #include "native/nbd/kernel/pool.h"
@@ -53,6 +54,15 @@ class Attachment {
   // device has finished the operations that the kernel asked of it.
   static Result<std::shared_ptr<Attachment>> Attach(std::shared_ptr<Pool> pool, std::shared_ptr<Device> device,
                                                     const Options& options, const CallContext& context);
+  // Connects a /dev/nbdN for a writable device that is not known yet, with a block size of 4096. It is empty until
+  // Choose.
+  static Result<std::shared_ptr<Attachment>> ConnectAhead(std::shared_ptr<Pool> pool, const Options& options,
+                                                          const CallContext& context);
+  // Whether an attachment that was connected ahead with these options can take that device with those.
+  static bool Suits(const Options& ahead, const Device& device, const Options& wanted);
+  // Makes it an attachment of device, with the time-outs and queue settings of options. Fails as Attach does, and is
+  // then good for nothing but to be closed. REQUIRES: from ConnectAhead, and Suits
+  Status Choose(std::shared_ptr<Device> device, const Options& options);
   // Closes, leaving last writes.
   ~Attachment();
 
@@ -63,6 +73,7 @@ class Attachment {
   uint32_t block_size_bytes() const { return settings_.block_size_bytes; }
   uint32_t connection_count() const { return server_->connection_count(); }
   const QueueSettings& queue() const { return queue_; }
+  bool lost() const;
   Stats stats() const;
 
   // Has lost called, once, if the kernel ever gives up all connections without being asked to: at once when it has
@@ -107,6 +118,7 @@ class Attachment {
   LinkSettings settings_;
   std::string path_;
   QueueSettings queue_;
+  std::shared_ptr<LateDevice> late_device_;  // with ConnectAhead
   std::unique_ptr<PairServer> server_;
   std::optional<Pool::Slot> slot_;
   std::unique_ptr<Link> link_;

@@ -44,11 +44,15 @@ Status Control::Disconnect(uint32_t index) {
   return Exchange(request, "disconnect", index).status();
 }
 
-Status Control::Reconfigure(uint32_t index, const Change& change, const std::string& backend) {
+Status Control::Reconfigure(uint32_t index, const LinkChange& change, const std::string& backend) {
   NetlinkRequest request(family_.id, NBD_CMD_RECONFIGURE, NLM_F_ACK);
   request.Put<uint32_t>(NBD_ATTR_INDEX, index);
   request.PutText(kAttributeBackend, backend);
   if (change.size_bytes) request.Put<uint64_t>(NBD_ATTR_SIZE_BYTES, *change.size_bytes);
+  if (change.timeout_seconds) request.Put<uint64_t>(NBD_ATTR_TIMEOUT, *change.timeout_seconds);
+  if (change.dead_connection_timeout_seconds) {
+    request.Put<uint64_t>(NBD_ATTR_DEAD_CONN_TIMEOUT, *change.dead_connection_timeout_seconds);
+  }
   if (change.disconnect_on_last_close) {
     request.Put<uint64_t>(NBD_ATTR_CLIENT_FLAGS, NBD_CFLAG_DISCONNECT_ON_CLOSE);
   }

@@ -26,12 +26,8 @@ class Control {
   // Succeeds also when nothing is connected.
   Status Disconnect(uint32_t index);
 
-  struct Change {
-    std::optional<uint64_t> size_bytes;
-    bool disconnect_on_last_close = false;  // true: from now on; the kernel keeps what is not mentioned
-  };
   // Changes a connected device. The kernel refuses when the device was connected under another backend name.
-  Status Reconfigure(uint32_t index, const Change& change, const std::string& backend);
+  Status Reconfigure(uint32_t index, const LinkChange& change, const std::string& backend);
 
   // Whether anything uses the device: a connection, or a program that has it open.
   Result<bool> InUse(uint32_t index);

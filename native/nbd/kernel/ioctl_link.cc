@@ -45,8 +45,7 @@ class IoctlLink final : public Link {
   Status Connect();
 
   Mechanism mechanism() const override { return Mechanism::kIoctl; }
-  Status DisconnectOnLastClose() override { return Status::Ok(); }  // The end of the process ends its thread.
-  Status Resize(uint64_t size_bytes) override;
+  Status Change(const LinkChange& change) override;
   void Disconnect() override;
   bool InUse() override {
     const auto facts = ReadFacts(machine_, index_);
@@ -66,7 +65,7 @@ class IoctlLink final : public Link {
   const std::vector<int> sockets_;
   const std::function<void()> on_dead_connection_;
 
-  std::mutex disconnect_mutex_;  // held while disconnecting and resizing
+  std::mutex disconnect_mutex_;  // held while disconnecting and changing
   std::thread thread_;           // joined under disconnect_mutex_
   UniqueFd device_;              // opened before the thread starts, closed after it is joined
 
@@ -134,12 +133,17 @@ Status IoctlLink::WaitUntilLive() {
   }
 }
 
-Status IoctlLink::Resize(uint64_t size_bytes) {
+// Disconnecting on the last close needs no asking: the end of the process ends its thread, and so the connection.
+Status IoctlLink::Change(const LinkChange& change) {
   std::lock_guard lock(disconnect_mutex_);
-  const Status status = Call(NBD_SET_SIZE_BLOCKS, size_bytes / settings_.block_size_bytes);
+  Status status;
+  if (change.timeout_seconds) status = Call(NBD_SET_TIMEOUT, *change.timeout_seconds);
+  if (status.ok() && change.size_bytes) {
+    status = Call(NBD_SET_SIZE_BLOCKS, *change.size_bytes / settings_.block_size_bytes);
+  }
   if (status.ok()) return status;
   Failure failure = status.failure();
-  failure.operation = "resize";
+  failure.operation = "reconfigure";
   return failure;
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -28,6 +29,16 @@ struct LinkSettings {
   std::string backend;                           // names this attachment among all that ever were
 };
 
+// A change of a link; the kernel keeps what is not mentioned.
+struct LinkChange {
+  std::optional<uint64_t> size_bytes;
+  std::optional<uint32_t> timeout_seconds;
+  std::optional<uint32_t> dead_connection_timeout_seconds;
+  // True: have the kernel disconnect by itself when the last user has closed the device, as the end of this process
+  // does. REQUIRES: the caller has the device open; else any program that opens and closes it would end the link.
+  bool disconnect_on_last_close = false;
+};
+
 struct LinkRequest {
   Machine machine;
   uint32_t index = 0;
@@ -47,11 +58,8 @@ class Link {
   virtual ~Link() = default;
 
   virtual Mechanism mechanism() const = 0;
-  // Asks the kernel to disconnect by itself when the last user has closed the device, as the end of this process does.
-  // REQUIRES: the caller has the device open; else any program that opens and closes it would end the link.
-  virtual Status DisconnectOnLastClose() = 0;
-  // Tells the kernel a new size. I/O goes on meanwhile, and must be answered, for the kernel may wait for it.
-  virtual Status Resize(uint64_t size_bytes) = 0;
+  // I/O goes on meanwhile, and must be answered, for the kernel may wait for it.
+  virtual Status Change(const LinkChange& change) = 0;
   // Makes the kernel let go of the sockets. I/O under way fails; so does what the page cache has not written. Any
   // thread, any number of times. When it returns the device has no connection any more, but it is free only once its
   // last user has closed it.

@@ -26,12 +26,7 @@ class NetlinkLink final : public Link {
   }
 
   Mechanism mechanism() const override { return Mechanism::kNetlink; }
-  Status DisconnectOnLastClose() override {
-    return control_->Reconfigure(index_, {.disconnect_on_last_close = true}, backend_);
-  }
-  Status Resize(uint64_t size_bytes) override {
-    return control_->Reconfigure(index_, {.size_bytes = size_bytes}, backend_);
-  }
+  Status Change(const LinkChange& change) override { return control_->Reconfigure(index_, change, backend_); }
   void Disconnect() override {
     std::lock_guard lock(mutex_);
     if (std::exchange(watching_, false)) watch_.Remove(index_);
