@@ -190,8 +190,9 @@ Napi::Value Attach(const Napi::CallbackInfo& info) {
       info.Env(), info.Env().Undefined(),
       [held = FromHandle<HeldPool>(info[0]), device = FromHandle<Device>(info[1]),
        options = ToOptions(ToObject(info[2], "options")), on_lost](const CallContext& context) -> Result<Finish> {
-        ROOTLOOM_ASSIGN_OR_RETURN(std::shared_ptr<Attachment> attachment,
-                                  Attachment::Attach(pool, device, options, context));
+        auto attached = held->stock != nullptr ? held->stock->Attach(device, options, context)
+                                               : Attachment::Attach(held->pool, device, options, context);
+        ROOTLOOM_ASSIGN_OR_RETURN(std::shared_ptr<Attachment> attachment, std::move(attached));
         return Finish(
             [attachment, on_lost](Napi::Env env) { return AdoptAttachment(env, attachment, on_lost->Value()); });
       });

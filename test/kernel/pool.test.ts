@@ -1,12 +1,14 @@
 /** The pool in a real kernel: devices for many, none for two, and what killed processes leave. */
-import { open } from 'node:fs/promises';
+import { open, readFile, writeFile } from 'node:fs/promises';
 import { execa } from 'execa';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import {
   type Attachment,
   attach,
   createMemoryDevice,
+  emptyDevice,
   type NbdDevice,
+  type NbdPool,
   nbdDevices,
   openNbdPool,
   reclaimNbdDevices,
@@ -80,6 +82,60 @@ describe('NbdPool', () => {
     await Promise.all(attached.map((attachment) => attachment.close()));
     expect(await pool.reclaim()).toEqual([]);
     expect((await stateOf('/dev/nbd3'))?.connected).toBe(true);
+  });
+});
+
+describe('connectAhead', () => {
+  const inStock = async (pool: NbdPool) =>
+    (await pool.devices()).filter(({ use, size }) => use === 'ours' && size === 0).map(({ path }) => path);
+  const waitForStock = (pool: NbdPool, count: number) =>
+    expect.poll(() => inStock(pool), { timeout: 20_000 }).toHaveLength(count);
+
+  it('connects devices before they are wanted, and again when they are taken', async () => {
+    await using device = await emptyDevice(8 * MIB);
+    await device.write(0, Buffer.from('content'));
+    await using pool = await openNbdPool({ connectAhead: 2 });
+    for (let round = 0; round < 6; round += 1) {
+      await waitForStock(pool, 2);
+      const ready = await inStock(pool);
+      await using attachment = await attach(device, { pool, queue: { readAheadKb: 64 + 4 * round } });
+      expect(ready).toContain(attachment.path);
+      expect(attachment.queue.readAheadKb).toBe(64 + 4 * round);
+      const { stdout } = await execa('blockdev', ['--getsize64', attachment.path]);
+      expect(Number(stdout)).toBe(device.size);
+      // The device was empty until now: nothing of it is in any cache.
+      expect((await readFile(attachment.path)).subarray(0, 7).toString()).toBe(
+        round === 0 ? 'content' : `round ${round - 1}`,
+      );
+      await writeFile(attachment.path, `round ${round}`);
+      await attachment.sync();
+    }
+    expect((await device.read(0, 7)).toString()).toBe('round 5');
+    await pool.close();
+    expect((await nbdDevices()).every(({ use }) => use === 'free')).toBe(true);
+  });
+
+  it('serves what does not suit its devices all the same', async () => {
+    await using device = createMemoryDevice({ size: MIB + 512 });
+    await using pool = await openNbdPool({ connectAhead: 1 });
+    await waitForStock(pool, 1);
+    const ready = await inStock(pool);
+    await using odd = await attach(device, { pool });
+    expect(odd.blockSize).toBe(512);
+    await using readOnly = await attach(device, { pool, readOnly: true });
+    await using wide = await attach(device, { pool, connections: 3 });
+    expect(ready).not.toContain(odd.path);
+    expect([readOnly.readOnly, wide.connectionCount]).toEqual([true, 3]);
+  });
+
+  it('passes over a device that somebody disconnected', async () => {
+    await using device = createMemoryDevice({ size: MIB });
+    await using pool = await openNbdPool({ connectAhead: 1 });
+    await waitForStock(pool, 1);
+    const [ready] = await inStock(pool);
+    await execa('nbd-client', ['-d', ready as string]);
+    await using attachment = await attach(device, { pool });
+    await execa('dd', [`if=${attachment.path}`, 'of=/dev/null', 'bs=64k']);
   });
 });
 
