@@ -11,6 +11,7 @@ import { openStore } from '../../../lib/storage/open-store.js';
 import type { Store } from '../../../lib/storage/store.js';
 import { ensureDebianImage } from '../../../scripts/fixtures/debian-image.js';
 import { buildBase } from '../../helpers/base-build.js';
+import { publishImage } from '../../helpers/image-build.js';
 import { makeSmallImage } from '../../helpers/small-image.js';
 import { makeScratch } from '../../helpers/temporary.js';
 
@@ -136,4 +137,54 @@ test('resizeRootfs starts no process', async () => {
   // Everything up to the resize (Node itself, the TypeScript loader's helper) is counted before; nothing comes after.
   expect(Number(calls)).toBe(Number(before));
   expect(Number(calls)).toBeGreaterThan(0);
+});
+
+test('resizeRootfs checks what it did not seal itself, and by policy everything or nothing', async () => {
+  const { folder, store, build } = await makeSmallBase(64 * MIB);
+  await using _ = store;
+  const image = path.join(folder, 'foreign.img');
+  {
+    await using rootfs = await openRootfs(store, build.id);
+    await copyDeviceToFile(rootfs.device, image);
+  }
+  const foreign = await publishImage(store, image);
+  const checked = async (id: string, check: 'always' | 'auto' | 'never') =>
+    (await resizeRootfs(store, id, { disk: { size: 128 * MIB }, check })).checked;
+  expect(await checked(build.id, 'auto')).toBe(false);
+  expect(await checked(build.id, 'always')).toBe(true);
+  expect(await checked(foreign.id, 'auto')).toBe(true);
+  expect(await checked(foreign.id, 'never')).toBe(false);
+
+  // What e2fsck alone can see: a file that is in no folder.
+  await execa('debugfs', ['-w', '-R', 'unlink /etc/os-release', image]);
+  const broken = await publishImage(store, image);
+  const before = await store.listBuilds();
+  const failure = await resizeRootfs(store, broken.id, { disk: { size: 128 * MIB } }).catch((error) => error);
+  expect(failure).toMatchObject({ code: 'CORRUPT', context: { buildId: broken.id } });
+  expect(await store.listBuilds()).toEqual(before);
+});
+
+test('resizeRootfs gives a foreign disk a provenance, after which it is trusted', async () => {
+  const { folder, store, build } = await makeSmallBase(64 * MIB);
+  await using _ = store;
+  const image = path.join(folder, 'foreign.img');
+  {
+    await using rootfs = await openRootfs(store, build.id);
+    await copyDeviceToFile(rootfs.device, image);
+  }
+  const foreign = await publishImage(store, image);
+  const first = await resizeRootfs(store, foreign.id, { disk: { size: 128 * MIB } });
+  const second = await resizeRootfs(store, first.buildId, { disk: { size: 256 * MIB } });
+  expect([first.checked, second.checked]).toEqual([true, false]);
+});
+
+test('resizeRootfs makes a disk as small as its content was seen to fit', async () => {
+  const { folder, store, build } = await makeSmallBase(512 * MIB);
+  await using _ = store;
+  const least = await resizeRootfs(store, build.id, { disk: 'minimum' });
+  expect(least).toMatchObject({ oldSize: 512 * MIB, resultChecked: true });
+  expect(least.newSize).toBeLessThan(128 * MIB);
+  expect(await checkWithStockTool(store, least.buildId, folder)).toBe(0);
+  expect(await findDifferences(store, build.id, least.buildId)).toEqual([]);
+  await expect(resizeRootfs(store, build.id, { disk: 'least' as never })).rejects.toThrow(TypeError);
 });
