@@ -8,6 +8,7 @@
 import { addon, type DeviceHandle, type NativeCall, type ProgressListener } from './addon.js';
 import type { CallOptions } from './call.js';
 import type { Device, SignalOptions } from './device.js';
+import type { IoReport } from './ext4-types.js';
 import { OverlayDevice } from './overlay.js';
 
 export interface RebuildRequest {
@@ -34,8 +35,8 @@ export interface RebuildCounts {
   sharedBytes: number;
   /** Inodes, directories, extents and attributes that were written. */
   metadataBytes: number;
-  /** Distinct 4096-byte blocks of the source that were read. */
-  blocksRead: number;
+  /** Reads of the source, and writes of the new filesystem without the content of files. */
+  io: IoReport;
 }
 
 export interface RebuiltDisk extends RebuildCounts {

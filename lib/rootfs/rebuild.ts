@@ -11,7 +11,7 @@ import type { EngineOptions } from '../native/isolation.js';
 import type { OverlayDevice } from '../native/overlay.js';
 import { type RebuildCounts, rebuildDisk as rebuildOnNewDisk, rebuiltSize } from '../native/rebuild.js';
 import { LARGEST_DISK_BYTES, type ResizeTarget, validateResizeTarget } from './disk-request.js';
-import { NO_IO, type ResizeReport, resizeDisk } from './resize.js';
+import { type ResizeReport, resizeDisk } from './resize.js';
 
 /** Disks are fitted to their free space in pieces of this many bytes. */
 const FREE_STEP_BYTES = 1024 * 1024;
@@ -27,7 +27,7 @@ export interface RebuildDiskOptions extends EngineOptions {
   parentHeader?: Uint8Array | undefined;
 }
 
-export interface RebuiltDiskReport extends ResizeReport, Omit<RebuildCounts, 'blocksRead'> {}
+export interface RebuiltDiskReport extends ResizeReport, RebuildCounts {}
 
 export interface RebuiltDisk {
   /** The caller closes it. */
@@ -66,12 +66,10 @@ export async function rebuildDisk(
   const oldSize = source.size;
   const size = await sizeFor(source, request, options);
   const rebuilt = await rebuildOnNewDisk(source, { size, upperPath, parentHeader }, options);
-  const { overlay, parentHeader: newHeader, blocksRead, ...counts } = rebuilt;
+  const { overlay, parentHeader: newHeader, ...counts } = rebuilt;
   try {
     if ('free' in request) await resizeDisk(overlay, request, options);
     const { availableBytes: free, sizeBytes: filesystemSize } = await ext4.stats(overlay, options);
-    const { dataBlocks } = overlay.stats();
-    const io = { ...NO_IO, blocksRead, blocksWritten: dataBlocks };
     const report = {
       ...counts,
       oldSize,
@@ -79,7 +77,6 @@ export async function rebuildDisk(
       filesystemSize,
       free,
       resultChecked: false,
-      io,
     };
     return { overlay, parentHeader: newHeader, report };
   } catch (error) {

@@ -37,8 +37,7 @@ export interface ResizeReport {
 /** How many times `{ free }` may correct what it computed. */
 const MAX_CORRECTIONS = 16;
 
-/** Of what reads and writes nothing. */
-export const NO_IO: IoReport = {
+const NO_IO: IoReport = {
   reads: 0,
   readBytes: 0,
   blocksRead: 0,

@@ -4,6 +4,7 @@
 
 #include "native/binding/args.h"
 #include "native/binding/device_handle.h"
+#include "native/binding/io_counts_value.h"
 #include "native/binding/rooms.h"
 #include "native/binding/workers.h"
 #include "native/block/overlay_device.h"
@@ -63,21 +64,6 @@ Napi::Value ToValue(Napi::Env env, const std::vector<E2fsckProblem>& problems) {
     array.Set(static_cast<uint32_t>(i), entry);
   }
   return array;
-}
-
-Napi::Value ToValue(Napi::Env env, const IoCounts& io) {
-  Napi::Object object = Napi::Object::New(env);
-  object.Set("reads", FromBytes(env, io.read_calls));
-  object.Set("readBytes", FromBytes(env, io.read_bytes));
-  object.Set("blocksRead", FromBytes(env, io.blocks_read));
-  object.Set("chunksRead", FromBytes(env, io.chunks_read));
-  object.Set("writes", FromBytes(env, io.write_calls));
-  object.Set("writtenBytes", FromBytes(env, io.written_bytes));
-  object.Set("blocksWritten", FromBytes(env, io.blocks_written));
-  object.Set("chunksWritten", FromBytes(env, io.chunks_written));
-  object.Set("zeroedBytes", FromBytes(env, io.zeroed_bytes));
-  object.Set("prefetches", FromBytes(env, io.prefetch_calls));
-  return object;
 }
 
 Napi::Value ToValue(Napi::Env env, const ResizeReport& report) {

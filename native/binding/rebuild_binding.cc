@@ -2,6 +2,7 @@
 // content, native/chain the header that it is sealed on. What is half-way is never seen.
 #include "native/binding/args.h"
 #include "native/binding/device_handle.h"
+#include "native/binding/io_counts_value.h"
 #include "native/binding/rooms.h"
 #include "native/binding/workers.h"
 #include "native/block/memory_device.h"
@@ -87,7 +88,7 @@ Napi::Value ToValue(Napi::Env env, const Rebuilt& rebuilt) {
   value.Set("contentBytes", FromBytes(env, report.content_bytes));
   value.Set("sharedBytes", FromBytes(env, rebuilt.shared_bytes));
   value.Set("metadataBytes", FromBytes(env, report.metadata_bytes));
-  value.Set("blocksRead", FromBytes(env, report.source_io.blocks_read));
+  value.Set("io", ToValue(env, report.io));
   return value;
 }
 

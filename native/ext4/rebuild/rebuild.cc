@@ -73,7 +73,9 @@ Status Fill(Filesystem& source, const Survey& survey, std::shared_ptr<Device> de
   ROOTLOOM_RETURN_IF_ERROR(rebuilder.Run());
   report.runs = rebuilder.TakeRuns();
   report.metadata_bytes = rebuilder.written_bytes();
-  return target->Close();
+  ROOTLOOM_RETURN_IF_ERROR(target->Close());
+  report.io = target->io().counts();
+  return Status::Ok();
 }
 
 bool IsTooSmall(const Status& status) {
@@ -103,7 +105,7 @@ Result<RebuildReport> Rebuild(std::shared_ptr<Device> source_device, std::shared
   }
   ROOTLOOM_RETURN_IF_ERROR(filled);
   for (const ContentRun& run : report.runs) report.content_bytes += run.length_bytes;
-  report.source_io = source->io().counts();
+  report.io += source->io().counts();
   return report;
 }
 

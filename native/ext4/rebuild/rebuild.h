@@ -38,7 +38,7 @@ struct RebuildReport {
   uint64_t content_bytes = 0;    // what the runs show
   uint64_t metadata_bytes = 0;   // written
   std::vector<ContentRun> runs;  // ascending
-  IoCounts source_io;
+  IoCounts io;                   // reads of the source and of what was written, writes of the new filesystem
 };
 
 // Fails with kUnsupported when the journal must be replayed first, for block sizes above 4096, and, naming the path,
