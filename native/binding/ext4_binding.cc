@@ -71,8 +71,8 @@ Napi::Value ToValue(Napi::Env env, const ResizeReport& report) {
   object.Set("oldSize", FromBytes(env, report.old_size_bytes));
   object.Set("newSize", FromBytes(env, report.new_size_bytes));
   object.Set("checked", report.checked);
-  object.Set("io", ToValue(env, report.io));
-  object.Set("checkIo", ToValue(env, report.check_io));
+  object.Set("io", ToIoReport(env, report.io));
+  object.Set("checkIo", ToIoReport(env, report.check_io));
   return object;
 }
 
@@ -83,14 +83,14 @@ Napi::Value ToValue(Napi::Env env, const FsckReport& report) {
   object.Set("problems", ToValue(env, report.problems));
   object.Set("problemCount", FromBytes(env, report.problem_count));
   object.Set("output", report.output);
-  object.Set("io", ToValue(env, report.io));
+  object.Set("io", ToIoReport(env, report.io));
   return object;
 }
 
 Napi::Value ToValue(Napi::Env env, const ReplayReport& report) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("replayed", report.replayed);
-  object.Set("io", ToValue(env, report.io));
+  object.Set("io", ToIoReport(env, report.io));
   object.Set("problems", ToValue(env, report.problems));
   return object;
 }

@@ -7,7 +7,7 @@
 
 namespace rootloom::binding {
 
-inline Napi::Value ToValue(Napi::Env env, const IoCounts& io) {
+inline Napi::Value ToIoReport(Napi::Env env, const IoCounts& io) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("reads", FromBytes(env, io.read_calls));
   object.Set("readBytes", FromBytes(env, io.read_bytes));

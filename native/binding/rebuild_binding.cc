@@ -88,7 +88,7 @@ Napi::Value ToValue(Napi::Env env, const Rebuilt& rebuilt) {
   value.Set("contentBytes", FromBytes(env, report.content_bytes));
   value.Set("sharedBytes", FromBytes(env, rebuilt.shared_bytes));
   value.Set("metadataBytes", FromBytes(env, report.metadata_bytes));
-  value.Set("io", ToValue(env, report.io));
+  value.Set("io", ToIoReport(env, report.io));
   return value;
 }
 
