@@ -10,7 +10,7 @@ const folder = process.argv[4] as string;
 await using zeros = createZeroDevice({ size: Math.max(from, to) });
 await using disk = await createOverlay(zeros, { upperPath: path.join(folder, `memory-${process.pid}`) });
 await ext4.mkfs(disk, { uuid: UUID, hashSeed: UUID, time: 1, size: from });
-await ext4.resize(disk, { size: to }, { scratchFolder: folder });
+await ext4.resize(disk, { size: to }, { isolation: 'none', scratchFolder: folder });
 const status = await readFile('/proc/self/status', 'utf8');
 const peak = /^VmHWM:\s*(\d+) kB$/m.exec(status)?.[1];
 if (peak === undefined) throw new Error('The kernel does not tell the peak memory');

@@ -46,24 +46,28 @@ async function waitUntilStuck(disk: FaultyDevice): Promise<void> {
 }
 
 test.for([
-  ['opens the filesystem', 'read', 0],
-  ['reads the bitmaps', 'read', 4],
-  ['writes', 'write', 20],
-] as const)('ext4.resize answers an abort while its disk is stuck as it %s', async ([, operation, skip]) => {
-  const disk = await makeStuckDisk(operation, skip);
-  const controller = new AbortController();
-  const reason = new Error('enough');
-  const resize = ext4.resize(disk, { size: 2 * GIB }, { signal: controller.signal });
-  resize.catch(() => {});
-  await waitUntilStuck(disk);
-  const started = performance.now();
-  controller.abort(reason);
-  await expect(resize).rejects.toBe(reason);
-  expect(performance.now() - started).toBeLessThan(STUCK_MS / 2);
-  // The device is still used, and close waits for that.
-  await disk.close();
-  expect(performance.now() - started).toBeGreaterThan(STUCK_MS / 2);
-});
+  ['opens the filesystem', 'read', 0, 'none'],
+  ['reads the bitmaps', 'read', 4, 'none'],
+  ['writes', 'write', 20, 'none'],
+  ['reads for a helper process', 'read', 4, 'process'],
+] as const)(
+  'ext4.resize answers an abort while its disk is stuck as it %s',
+  async ([, operation, skip, isolation]) => {
+    const disk = await makeStuckDisk(operation, skip);
+    const controller = new AbortController();
+    const reason = new Error('enough');
+    const resize = ext4.resize(disk, { size: 2 * GIB }, { isolation, signal: controller.signal });
+    resize.catch(() => {});
+    await waitUntilStuck(disk);
+    const started = performance.now();
+    controller.abort(reason);
+    await expect(resize).rejects.toBe(reason);
+    expect(performance.now() - started).toBeLessThan(STUCK_MS / 2);
+    // The device is still used, and close waits for that.
+    await disk.close();
+    expect(performance.now() - started).toBeGreaterThan(STUCK_MS / 2);
+  },
+);
 
 test('resizeRootfs answers an abort while its source is stuck; the store waits for what is left, and nothing stays behind', async () => {
   const folder = await makeScratch();
