@@ -97,4 +97,10 @@ void Device::Prefetch(std::span<const Range> ranges) {
   }
 }
 
+Result<std::vector<Origin>> Device::Origins(Range range, size_t max_count) {
+  ROOTLOOM_RETURN_IF_ERROR(CheckRange("map origins of", range));
+  if (range.length_bytes == 0 || max_count == 0) return std::vector<Origin>();
+  return WithoutThrowing("map origins of", *this, range.offset_bytes, [&] { return DoOrigins(range, max_count); });
+}
+
 }  // namespace rootloom

@@ -30,6 +30,14 @@ struct Extent {
   bool operator==(const Extent&) const = default;
 };
 
+// Which of the parts that a device is put together from holds a range.
+struct Origin {
+  Range range;
+  uint32_t number = 0;  // kNoOrigin, or counted from 1 in the order of Device::OriginNames
+  bool operator==(const Origin&) const = default;
+};
+constexpr uint32_t kNoOrigin = 0;  // zeros, content of the device's own, or not known
+
 enum class Durability : uint8_t {
   kBuffered,  // durable after the next successful Flush
   kDurable,   // durable when the call returns (FUA)
@@ -86,6 +94,12 @@ class Device {
   // A hint: it does not wait for them, cannot fail, and changes nothing; what lies beyond the end is left out.
   void Prefetch(std::span<const Range> ranges);
 
+  // An optional ability: a device that is put together from parts with names, as a chain is from builds, says which
+  // parts there are, and where each lies. Without names every range is of no origin. Names do not change.
+  virtual std::vector<std::string> OriginNames() const { return {}; }
+  // The origins that cover the range, in the manner of Extents.
+  Result<std::vector<Origin>> Origins(Range range, size_t max_count = SIZE_MAX);
+
  protected:
   virtual Status DoRead(uint64_t offset_bytes, std::span<std::byte> buffer) = 0;
   virtual Status DoWrite(uint64_t offset_bytes, std::span<const std::byte> data, Durability durability) = 0;
@@ -94,6 +108,9 @@ class Device {
   virtual Result<std::vector<Extent>> DoExtents(Range range, size_t max_count) = 0;
   // An ability that a device need not have. The ranges are not empty, and end within the device.
   virtual void DoPrefetch(std::span<const Range>) {}
+  virtual Result<std::vector<Origin>> DoOrigins(Range range, [[maybe_unused]] size_t max_count) {
+    return std::vector<Origin>{{range, kNoOrigin}};
+  }
 
   // Fails when the range ends beyond the device. A device whose size can change asks again once it cannot.
   Status CheckRange(const char* operation, Range range) const;

@@ -1,4 +1,4 @@
-// ExtentList: collects extents the way Device::Extents promises them.
+// ExtentList and OriginList: collect what Device::Extents and Device::Origins return, the way they promise it.
 #pragma once
 
 #include <cstddef>
@@ -9,29 +9,33 @@
 
 namespace rootloom {
 
-// Extents are added in ascending order without gaps; neighbours of one kind are joined.
-class ExtentList {
+// Pieces are added in ascending order without gaps; neighbours that differ in nothing but their range are joined.
+template <typename Piece, auto kKind>
+class PieceList {
  public:
   // REQUIRES: max_count > 0
-  explicit ExtentList(size_t max_count) : max_count_(max_count) {}
+  explicit PieceList(size_t max_count) : max_count_(max_count) {}
 
-  // Returns false, and adds nothing, when there is no room for one more. An empty extent is left out.
-  bool Add(const Extent& extent) {
-    if (extent.range.length_bytes == 0) return true;
-    if (!extents_.empty() && extents_.back().kind == extent.kind) {
-      extents_.back().range.length_bytes += extent.range.length_bytes;
+  // Returns false, and adds nothing, when there is no room for one more. An empty piece is left out.
+  bool Add(const Piece& piece) {
+    if (piece.range.length_bytes == 0) return true;
+    if (!pieces_.empty() && pieces_.back().*kKind == piece.*kKind) {
+      pieces_.back().range.length_bytes += piece.range.length_bytes;
       return true;
     }
-    if (extents_.size() == max_count_) return false;
-    extents_.push_back(extent);
+    if (pieces_.size() == max_count_) return false;
+    pieces_.push_back(piece);
     return true;
   }
 
-  std::vector<Extent> Take() && { return std::move(extents_); }
+  std::vector<Piece> Take() && { return std::move(pieces_); }
 
  private:
   const size_t max_count_;
-  std::vector<Extent> extents_;
+  std::vector<Piece> pieces_;
 };
+
+using ExtentList = PieceList<Extent, &Extent::kind>;
+using OriginList = PieceList<Origin, &Origin::number>;
 
 }  // namespace rootloom

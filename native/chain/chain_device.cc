@@ -21,6 +21,7 @@ Status RefuseChange() { return Failure{.kind = StatusKind::kIo, .operation = "ch
 
 ChainDevice::ChainDevice(const Header& header)
     : build_(header.build),
+      sources_(header.sources),
       size_bytes_(header.size_bytes),
       block_size_(header.block_size),
       index_(header.mappings),
@@ -109,17 +110,39 @@ void ChainDevice::DoPrefetch(std::span<const Range> ranges) {
   }
 }
 
-Result<std::vector<Extent>> ChainDevice::DoExtents(Range range, size_t max_count) {
-  ExtentList extents(max_count);
+template <typename List, typename PieceOf>
+List ChainDevice::MapPieces(Range range, size_t max_count, const PieceOf& piece_of) const {
+  List pieces(max_count);
   uint64_t offset_bytes = range.offset_bytes;
   for (size_t index = index_.Find(offset_bytes / kPageBytes); offset_bytes < range.end_bytes(); ++index) {
     const Mapping mapping = index_.At(index);
     const uint64_t end_bytes = std::min(mapping.end_pages() * kPageBytes, range.end_bytes());
-    const ExtentKind kind = mapping.source == kZeroSource ? ExtentKind::kZero : ExtentKind::kData;
-    if (!extents.Add({.range = {offset_bytes, end_bytes - offset_bytes}, .kind = kind})) break;
+    if (!pieces.Add(piece_of(Range{offset_bytes, end_bytes - offset_bytes}, mapping.source))) break;
     offset_bytes = end_bytes;
   }
-  return std::move(extents).Take();
+  return pieces;
+}
+
+Result<std::vector<Extent>> ChainDevice::DoExtents(Range range, size_t max_count) {
+  return MapPieces<ExtentList>(range, max_count,
+                               [](Range piece, uint32_t source) {
+                                 return Extent{piece, source == kZeroSource ? ExtentKind::kZero : ExtentKind::kData};
+                               })
+      .Take();
+}
+
+std::vector<std::string> ChainDevice::OriginNames() const {
+  std::vector<std::string> names;
+  for (const Uuid& build : sources_) names.push_back(build.ToText());
+  return names;
+}
+
+Result<std::vector<Origin>> ChainDevice::DoOrigins(Range range, size_t max_count) {
+  return MapPieces<OriginList>(range, max_count,
+                               [](Range piece, uint32_t source) {
+                                 return Origin{piece, source == kZeroSource ? kNoOrigin : source + 1};
+                               })
+      .Take();
 }
 
 }  // namespace rootloom

@@ -33,6 +33,9 @@ class ChainDevice final : public Device {
   bool writable() const override { return false; }
   Status Flush() override { return Status::Ok(); }
 
+  // The builds whose data is referred to.
+  std::vector<std::string> OriginNames() const override;
+
   const Uuid& build() const { return build_; }
 
  protected:
@@ -44,6 +47,7 @@ class ChainDevice final : public Device {
   Result<std::vector<Extent>> DoExtents(Range range, size_t max_count) override;
   // Passes on to each diff what reading would ask it for.
   void DoPrefetch(std::span<const Range> ranges) override;
+  Result<std::vector<Origin>> DoOrigins(Range range, size_t max_count) override;
 
  private:
   // Where a part of a read is stored, as far as one mapping holds it; a null diff stands for zeros.
@@ -57,9 +61,13 @@ class ChainDevice final : public Device {
 
   // REQUIRES: the mapping at index holds the byte at offset_bytes
   Stored StoredAt(size_t index, uint64_t offset_bytes, uint64_t length_bytes) const;
+  // Puts together, into a list of pieces, what piece_of makes of each mapping in the range.
+  template <typename List, typename PieceOf>
+  List MapPieces(Range range, size_t max_count, const PieceOf& piece_of) const;
   Status ReadMany(size_t index, uint64_t offset_bytes, std::span<std::byte> buffer);
 
   const Uuid build_;
+  const std::vector<Uuid> sources_;
   const uint64_t size_bytes_;
   const uint32_t block_size_;
   const ExtentIndex index_;

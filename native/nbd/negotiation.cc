@@ -10,6 +10,10 @@ namespace {
 
 constexpr std::string_view kBaseAllocation = "base:allocation";
 constexpr std::string_view kBaseWildcard = "base:";
+// Tells which part of the device holds each range. LIST with the wildcard behind it names the parts.
+constexpr std::string_view kOrigin = "rootloom:origin";
+constexpr std::string_view kOriginWildcard = "rootloom:";
+constexpr std::string_view kOriginNames = "rootloom:origin:";
 
 template <typename Layout>
 void Append(const Layout& layout, std::vector<std::byte>& output) {
@@ -21,6 +25,13 @@ void Append(std::string_view text, std::vector<std::byte>& output) {
   const auto* bytes = reinterpret_cast<const std::byte*>(text.data());
   output.insert(output.end(), bytes, bytes + text.size());
 }
+
+// What a client asked for in the queries of one option.
+struct ContextQueries {
+  bool allocation;
+  bool origin;
+  bool origin_names;
+};
 
 // Reads option data front to back; every call says whether there was enough.
 class Reader {
@@ -84,10 +95,10 @@ class Negotiation::Answer {
     Append(BigU16(type), output_);
     Append(text, output_);
   }
-  void MetaContext(uint32_t id) {
-    Start(OptionReply::kMetaContext, sizeof(BigU32) + kBaseAllocation.size());
+  void MetaContext(uint32_t id, std::string_view name) {
+    Start(OptionReply::kMetaContext, sizeof(BigU32) + name.size());
     Append(BigU32(id), output_);
-    Append(kBaseAllocation, output_);
+    Append(name, output_);
   }
   // EXPORT_NAME is answered without a reply header.
   void ExportName(const ExportNameReply& reply, bool with_zeroes) {
@@ -247,7 +258,7 @@ void Negotiation::HandleInfo(Answer& answer) {
 void Negotiation::HandleMetaContext(Answer& answer) {
   const bool set = option_ == Option::kSetMetaContext;
   // Whatever comes of it, SET replaces what was set before.
-  if (set) session_.base_allocation = false;
+  if (set) session_.base_allocation = session_.origins = false;
   if (!session_.structured_replies) {
     return answer.Refuse(OptionReply::kErrInvalid, "STRUCTURED_REPLY must be negotiated first");
   }
@@ -255,16 +266,26 @@ void Negotiation::HandleMetaContext(Answer& answer) {
   const auto name = reader.TakeText();
   const auto count = name ? reader.Take<uint32_t>() : std::nullopt;
   if (!count) return answer.Refuse(OptionReply::kErrInvalid, "the lengths in the option do not add up");
-  bool selected = !set && *count == 0;
+  ContextQueries wanted{.allocation = !set && *count == 0, .origin = !set && *count == 0, .origin_names = false};
   for (uint32_t i = 0; i < *count; ++i) {
     const auto query = reader.TakeText();
     if (!query) return answer.Refuse(OptionReply::kErrInvalid, "a query ends beyond the option");
-    selected |= *query == kBaseAllocation || (!set && *query == kBaseWildcard);
+    wanted.allocation |= *query == kBaseAllocation || (!set && *query == kBaseWildcard);
+    wanted.origin |= *query == kOrigin || (!set && *query == kOriginWildcard);
+    wanted.origin_names |= !set && *query == kOriginNames;
   }
   if (!reader.empty()) return answer.Refuse(OptionReply::kErrInvalid, "the option goes on after its last query");
   if (!IsOurName(*name)) return answer.Refuse(OptionReply::kErrUnknown, "there is no export of that name here");
-  if (selected) answer.MetaContext(set ? kBaseAllocationId : 0);
-  if (set) session_.base_allocation = selected;
+  wanted.origin &= !info_.origin_names.empty();
+  if (set) {
+    session_.base_allocation = wanted.allocation;
+    session_.origins = wanted.origin;
+  }
+  if (wanted.allocation) answer.MetaContext(set ? kBaseAllocationId : 0, kBaseAllocation);
+  if (wanted.origin) answer.MetaContext(set ? kOriginsId : 0, kOrigin);
+  for (size_t i = 0; wanted.origin_names && i < info_.origin_names.size(); ++i) {
+    answer.MetaContext(0, std::string(kOriginNames) + std::to_string(i + 1) + "=" + info_.origin_names[i]);
+  }
   answer.Ack();
 }
 

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <vector>
 
-#include "native/util/file_io.h"
+#include "native/nbd/sparse_reply.h"
 
 namespace rootloom::nbd {
 
@@ -42,24 +42,19 @@ void RefuseFor(const Session& session, Request& request, const Failure& failure)
 }
 
 void ExecuteRead(Device& device, const Session& session, Request& request) {
-  const size_t header_bytes =
-      session.structured_replies ? sizeof(ChunkHeader) + sizeof(OffsetData) : sizeof(SimpleReply);
-  if (!request.buffer.Reserve(header_bytes + request.length_bytes)) return RefuseForMemory(session, request);
-  // The data is read to where it will be sent from.
+  const size_t header_bytes = session.structured_replies ? kDataChunkHeaderBytes : sizeof(SimpleReply);
+  if (!request.buffer.Reserve(std::max(header_bytes + request.length_bytes, kHoleChunkBytes))) {
+    return RefuseForMemory(session, request);
+  }
+  // The data is read to where it will be sent from; what is zeros of it need not be sent.
   const std::span<std::byte> data(request.buffer.data() + header_bytes, request.length_bytes);
   const Status status = device.Read(request.offset_bytes, data);
   if (!status.ok()) return RefuseFor(session, request, status.failure());
-  request.reply = {request.buffer.data(), header_bytes + data.size()};
-  if (!session.structured_replies) {
-    Encode(SimpleReply{.cookie = request.cookie}, request.buffer.data());
-  } else if (IsAllZero(data)) {
-    std::byte* end = Encode(Chunk(request, kReplyTypeOffsetHole, sizeof(OffsetHole)), request.short_reply.data());
-    end = Encode(OffsetHole{.offset_bytes = request.offset_bytes, .length_bytes = request.length_bytes}, end);
-    UseShortReply(request, end);
+  if (session.structured_replies) {
+    request.reply = LayOutChunks(request, request.buffer.data());
   } else {
-    std::byte* end =
-        Encode(Chunk(request, kReplyTypeOffsetData, sizeof(OffsetData) + data.size()), request.buffer.data());
-    Encode(OffsetData{.offset_bytes = request.offset_bytes}, end);
+    Encode(SimpleReply{.cookie = request.cookie}, request.buffer.data());
+    request.reply = {request.buffer.data(), header_bytes + data.size()};
   }
 }
 
@@ -75,19 +70,49 @@ uint32_t StateOf(ExtentKind kind) {
   return 0;
 }
 
+uint32_t StateOf(const Extent& extent) { return StateOf(extent.kind); }
+uint32_t StateOf(const Origin& origin) { return origin.number; }
+
+size_t StatusBytes(size_t piece_count) {
+  return sizeof(ChunkHeader) + sizeof(BigU32) + piece_count * sizeof(BlockDescriptor);
+}
+
+// One chunk, with what a context says of each piece.
+template <typename Piece>
+std::byte* EncodeStatus(const Request& request, uint32_t context_id, const std::vector<Piece>& pieces, bool last,
+                        std::byte* target) {
+  ChunkHeader chunk = Chunk(request, kReplyTypeBlockStatus, StatusBytes(pieces.size()) - sizeof chunk);
+  if (!last) chunk.flags = 0;
+  target = Encode(BigU32(context_id), Encode(chunk, target));
+  for (const Piece& piece : pieces) {
+    const auto length_bytes = static_cast<uint32_t>(piece.range.length_bytes);  // no longer than the request
+    target = Encode(BlockDescriptor{.length_bytes = length_bytes, .state = StateOf(piece)}, target);
+  }
+  return target;
+}
+
 void ExecuteBlockStatus(Device& device, const Session& session, Request& request) {
   const size_t max_count = request.Has(kCommandFlagReqOne) ? 1 : kMaxExtents;
-  const auto extents = device.Extents({request.offset_bytes, request.length_bytes}, max_count);
-  if (!extents.ok()) return RefuseFor(session, request, extents.status().failure());
-  const size_t payload_bytes = sizeof(BigU32) + extents.value().size() * sizeof(BlockDescriptor);
-  if (!request.buffer.Reserve(sizeof(ChunkHeader) + payload_bytes)) return RefuseForMemory(session, request);
-  std::byte* end = Encode(Chunk(request, kReplyTypeBlockStatus, payload_bytes), request.buffer.data());
-  end = Encode(BigU32(kBaseAllocationId), end);
-  for (const Extent& extent : extents.value()) {
-    const auto length_bytes = static_cast<uint32_t>(extent.range.length_bytes);  // no longer than the request
-    end = Encode(BlockDescriptor{.length_bytes = length_bytes, .state = StateOf(extent.kind)}, end);
+  const Range range{request.offset_bytes, request.length_bytes};
+  std::vector<Extent> extents;
+  std::vector<Origin> origins;
+  if (session.base_allocation) {
+    auto found = device.Extents(range, max_count);
+    if (!found.ok()) return RefuseFor(session, request, found.status().failure());
+    extents = std::move(found).value();
   }
-  request.reply = {request.buffer.data(), sizeof(ChunkHeader) + payload_bytes};
+  if (session.origins) {
+    auto found = device.Origins(range, max_count);
+    if (!found.ok()) return RefuseFor(session, request, found.status().failure());
+    origins = std::move(found).value();
+  }
+  if (!request.buffer.Reserve(StatusBytes(extents.size()) + StatusBytes(origins.size()))) {
+    return RefuseForMemory(session, request);
+  }
+  std::byte* end = request.buffer.data();
+  if (session.base_allocation) end = EncodeStatus(request, kBaseAllocationId, extents, !session.origins, end);
+  if (session.origins) end = EncodeStatus(request, kOriginsId, origins, true, end);
+  request.reply = {request.buffer.data(), static_cast<size_t>(end - request.buffer.data())};
 }
 
 // Reads and forgets: a device that keeps what it fetched has it from then on. It is a hint, and what is hinted at

@@ -65,7 +65,7 @@ std::optional<Refusal> CheckRequest(const Request& request, const Session& sessi
     return Refusal{WireError::kInvalid, "FLUSH takes no range"};
   }
   if (session.read_only && Changes(command)) return Refusal{WireError::kPermission, "the export is read-only"};
-  if (command == Command::kBlockStatus && !session.base_allocation) {
+  if (command == Command::kBlockStatus && !session.any_context()) {
     return Refusal{WireError::kInvalid, "no metadata context was negotiated"};
   }
   const bool inside =

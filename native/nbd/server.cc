@@ -45,7 +45,8 @@ Result<std::unique_ptr<Server>> Server::Start(std::shared_ptr<Device> device, co
                   .description = device->name(),
                   .size_bytes = device->size_bytes(),
                   .preferred_block_bytes = std::clamp(device->block_size(), kMinPreferredBytes, kMaxPayloadBytes),
-                  .read_only = options.read_only || !device->writable()};
+                  .read_only = options.read_only || !device->writable(),
+                  .origin_names = device->OriginNames()};
   ROOTLOOM_ASSIGN_OR_RETURN(WakeEvent wake, WakeEvent::Create());
   ROOTLOOM_ASSIGN_OR_RETURN(ListeningSocket socket, ListeningSocket::Listen(options.socket_path));
   std::unique_ptr<Server> server(

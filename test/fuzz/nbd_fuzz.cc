@@ -78,7 +78,8 @@ void CheckReplies(std::span<const std::byte> rest) {
     Require(rest.size() >= sizeof(ChunkHeader), "a chunk ends too early");
     const auto chunk = Decode<ChunkHeader>(rest);
     rest = rest.subspan(sizeof chunk);
-    Require(chunk.magic == kStructuredReplyMagic && chunk.flags == kReplyFlagDone, "not a chunk");
+    Require(chunk.magic == kStructuredReplyMagic && (chunk.flags & ~kReplyFlagDone) == 0, "not a chunk");
+    Require(chunk.flags == kReplyFlagDone || !rest.empty(), "an answer without an end");
     Require(chunk.length_bytes <= rest.size(), "a chunk's payload ends too early");
     const auto payload = rest.first(chunk.length_bytes);
     rest = rest.subspan(chunk.length_bytes);
@@ -113,7 +114,8 @@ Result<std::unique_ptr<Connection>> Connect(const Start& start, UniqueFd socket)
     return Connection::InTransmission(std::move(parts), {.size_bytes = kDeviceBytes,
                                                          .read_only = start.read_only,
                                                          .structured_replies = start.structured,
-                                                         .base_allocation = start.structured});
+                                                         .base_allocation = start.structured,
+                                                         .origins = start.structured && start.raw});
   }
   return Connection::WithHandshake(
       std::move(parts),

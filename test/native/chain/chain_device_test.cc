@@ -157,6 +157,32 @@ TEST(ChainDevice, TellsDataFromZeros) {
                                            pages(30, 40, ExtentKind::kData)}));
 }
 
+TEST(ChainDevice, TellsWhichBuildHoldsEachPage) {
+  const auto chain = MakeChain(3, Compression::kNone);
+  const auto device = chain->Open();
+  const std::vector<std::string> names = device->OriginNames();
+  ASSERT_EQ(names.size(), chain->header.sources.size());
+  const auto origins = device->Origins({0, 40 * kPageBytes});
+  ASSERT_TRUE(IsOk(origins));
+  for (const Mapping& mapping : chain->header.mappings) {
+    const uint64_t at = uint64_t{mapping.offset_pages} * kPageBytes;
+    const auto origin = std::find_if(origins->begin(), origins->end(),
+                                     [at](const Origin& each) { return each.range.end_bytes() > at; });
+    ASSERT_NE(origin, origins->end());
+    EXPECT_LE(origin->range.offset_bytes, at);
+    EXPECT_GE(origin->range.end_bytes(), mapping.end_pages() * kPageBytes);
+    if (mapping.source == kZeroSource) {
+      EXPECT_EQ(origin->number, kNoOrigin);
+    } else {
+      ASSERT_GT(origin->number, 0u);
+      EXPECT_EQ(names[origin->number - 1], chain->header.sources[mapping.source].ToText());
+    }
+  }
+  const auto one = device->Origins({4096, 39 * kPageBytes}, 1);
+  ASSERT_TRUE(IsOk(one));
+  EXPECT_EQ(one->size(), 1u);
+}
+
 TEST(ChainDevice, OpensEachDiffOnFirstUse) {
   const auto chain = MakeChain(3, Compression::kNone);
   const auto device = chain->Open();

@@ -134,15 +134,15 @@ std::vector<OptionAnswer> RawClient::Ask(Option option, std::span<const std::byt
   }
 }
 
-bool RawClient::Handshake(bool structured, std::string_view name) {
+bool RawClient::Handshake(bool structured, std::string_view name, const std::vector<std::string_view>& contexts) {
   if (!ReceiveGreeting() || !SendClientFlags()) return false;
   structured_ = structured;
   std::vector<OptionAnswer> answers;
   if (structured) {
     answers = Ask(Option::kStructuredReply);
     if (answers.empty() || answers.back().type != OptionReply::kAck) return false;
-    answers = Ask(Option::kSetMetaContext, ContextData(name, {"base:allocation"}));
-    if (answers.size() != 2 || answers.back().type != OptionReply::kAck) return false;
+    answers = Ask(Option::kSetMetaContext, ContextData(name, contexts));
+    if (answers.size() != 1 + contexts.size() || answers.back().type != OptionReply::kAck) return false;
   }
   answers = Ask(Option::kGo, InfoData(name, {kInfoBlockSize}));
   return !answers.empty() && answers.back().type == OptionReply::kAck;
@@ -166,25 +166,44 @@ std::optional<Reply> RawClient::ReceiveReply(uint32_t simple_data_bytes) {
     return reply;
   }
   EXPECT_EQ(magic, kStructuredReplyMagic);
-  const auto rest = Receive(sizeof(ChunkHeader) - sizeof(BigU32));
+  reply.structured = true;
+  for (bool first = true;; first = false) {
+    const auto done = ReceiveChunk(reply, first);
+    if (!done) return std::nullopt;
+    if (*done) return reply;
+  }
+}
+
+// Adds the next chunk to the reply, and says whether it was the last. The magic of the first was received before.
+std::optional<bool> RawClient::ReceiveChunk(Reply& reply, bool first) {
+  Bytes whole;
+  if (first) Append(BigU32(kStructuredReplyMagic), whole);
+  const auto rest = Receive(sizeof(ChunkHeader) - whole.size());
   if (!rest) return std::nullopt;
-  Bytes whole = *magic_bytes;
   whole.insert(whole.end(), rest->begin(), rest->end());
   const auto header = Decode<ChunkHeader>(whole);
-  EXPECT_EQ(header.flags, kReplyFlagDone);
-  reply.structured = true;
+  EXPECT_EQ(header.magic, kStructuredReplyMagic);
+  EXPECT_EQ(header.flags & ~kReplyFlagDone, 0);
+  if (!first) {
+    EXPECT_EQ(reply.cookie, header.cookie);
+  }
   reply.cookie = header.cookie;
   reply.type = header.type;
   const auto payload = Receive(header.length_bytes);
   if (!payload) return std::nullopt;
   const std::span<const std::byte> content(*payload);
   if (reply.type == kReplyTypeOffsetData) {
-    reply.data.assign(content.begin() + sizeof(OffsetData), content.end());
+    const auto data = content.subspan(sizeof(OffsetData));
+    reply.pieces.push_back({{Decode<OffsetData>(content).offset_bytes, data.size()}, false});
+    reply.data.insert(reply.data.end(), data.begin(), data.end());
   } else if (reply.type == kReplyTypeOffsetHole) {
-    reply.data.resize(Decode<OffsetHole>(content).length_bytes);
+    const auto hole = Decode<OffsetHole>(content);
+    reply.pieces.push_back({{hole.offset_bytes, hole.length_bytes}, true});
+    reply.data.resize(reply.data.size() + hole.length_bytes);
   } else if (reply.type == kReplyTypeBlockStatus) {
+    std::vector<BlockDescriptor>& extents = reply.contexts[Decode<BigU32>(content)];
     for (size_t at = sizeof(BigU32); at < content.size(); at += sizeof(BlockDescriptor)) {
-      reply.extents.push_back(Decode<BlockDescriptor>(content.subspan(at)));
+      extents.push_back(Decode<BlockDescriptor>(content.subspan(at)));
     }
   } else if (reply.type == kReplyTypeError) {
     const auto error = Decode<ErrorChunk>(content);
@@ -193,7 +212,7 @@ std::optional<Reply> RawClient::ReceiveReply(uint32_t simple_data_bytes) {
     EXPECT_EQ(error.message_bytes, text.size());
     reply.message.assign(reinterpret_cast<const char*>(text.data()), text.size());
   }
-  return reply;
+  return (header.flags & kReplyFlagDone) != 0;
 }
 
 std::optional<Reply> RawClient::Call(Command command, uint64_t offset_bytes, uint32_t length_bytes, uint16_t flags,

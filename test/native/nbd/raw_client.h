@@ -3,12 +3,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "native/block/device.h"
 #include "native/nbd/protocol_handshake.h"
 #include "native/util/unique_fd.h"
 
@@ -34,11 +36,17 @@ struct OptionAnswer {
 struct Reply {
   bool structured = false;
   uint64_t cookie = 0;
-  uint16_t type = kReplyTypeNone;        // of a structured reply
-  WireError error = WireError::kNone;    // of a simple reply or an error chunk
-  std::string message;                   // of an error chunk
-  Bytes data;                            // READ: the content, zeros for a hole
-  std::vector<BlockDescriptor> extents;  // BLOCK_STATUS
+  uint16_t type = kReplyTypeNone;      // of a structured reply
+  WireError error = WireError::kNone;  // of a simple reply or an error chunk
+  std::string message;                 // of an error chunk
+  Bytes data;                          // READ: the content, zeros for a hole
+  struct Piece {
+    Range range;
+    bool hole;
+    bool operator==(const Piece&) const = default;
+  };
+  std::vector<Piece> pieces;                                  // READ in a structured reply: its chunks
+  std::map<uint32_t, std::vector<BlockDescriptor>> contexts;  // BLOCK_STATUS, by the context's id
 };
 
 // Bytes of one request, without its payload.
@@ -73,7 +81,8 @@ class RawClient {
   // Sends an option and receives the answers up to the last; empty when the server hung up.
   std::vector<OptionAnswer> Ask(Option option, std::span<const std::byte> data = {});
   // The whole handshake with GO; false when something was refused.
-  bool Handshake(bool structured = true, std::string_view name = "");
+  bool Handshake(bool structured = true, std::string_view name = "",
+                 const std::vector<std::string_view>& contexts = {"base:allocation"});
 
   // ---- Transmission ----
   // READs under way must be told, since a simple reply does not say its length.
@@ -86,6 +95,8 @@ class RawClient {
                     std::span<const std::byte> data = {});
 
  private:
+  std::optional<bool> ReceiveChunk(Reply& reply, bool first);
+
   UniqueFd socket_;
   bool structured_ = false;
   uint64_t next_cookie_ = 0x1122334455667788;

@@ -174,27 +174,27 @@ TEST(StructuredTest, MapsTheAllocation) {
   Pair pair(device, kStructured);
   auto reply = pair.client().Call(Command::kBlockStatus, 0, 1 << 20);
   ASSERT_TRUE(reply.has_value());
-  ASSERT_EQ(reply->extents.size(), 5u);
+  ASSERT_EQ(reply->contexts[kBaseAllocationId].size(), 5u);
   const uint32_t lengths[] = {8192, 4096, 53248, 8192, (1 << 20) - 73728};
   for (size_t i = 0; i < 5; ++i) {
-    EXPECT_EQ(reply->extents[i].length_bytes, lengths[i]);
-    EXPECT_EQ((reply->extents[i].state & kStateZero) != 0, i % 2 == 0);
+    EXPECT_EQ(reply->contexts[kBaseAllocationId][i].length_bytes, lengths[i]);
+    EXPECT_EQ((reply->contexts[kBaseAllocationId][i].state & kStateZero) != 0, i % 2 == 0);
   }
   reply = pair.client().Call(Command::kBlockStatus, 8192 + 100, 1 << 20, kCommandFlagReqOne);
   ASSERT_TRUE(reply.has_value());
-  ASSERT_EQ(reply->extents.size(), 1u);
-  EXPECT_EQ(reply->extents[0].length_bytes, 4096u - 100);
-  EXPECT_EQ(reply->extents[0].state, 0u);
+  ASSERT_EQ(reply->contexts[kBaseAllocationId].size(), 1u);
+  EXPECT_EQ(reply->contexts[kBaseAllocationId][0].length_bytes, 4096u - 100);
+  EXPECT_EQ(reply->contexts[kBaseAllocationId][0].state, 0u);
 }
 
 TEST(StructuredTest, MapsFourGigabytesAtOnce) {
   constexpr uint64_t kHuge = uint64_t{1} << 40;
   Pair pair(ZeroDevice::Create(kHuge).value(),
             {.size_bytes = kHuge, .structured_replies = true, .base_allocation = true});
-  const auto reply = pair.client().Call(Command::kBlockStatus, kHuge - UINT32_MAX, UINT32_MAX);
+  auto reply = pair.client().Call(Command::kBlockStatus, kHuge - UINT32_MAX, UINT32_MAX);
   ASSERT_TRUE(reply.has_value());
-  ASSERT_EQ(reply->extents.size(), 1u);
-  EXPECT_EQ(reply->extents[0].length_bytes, UINT32_MAX);
+  ASSERT_EQ(reply->contexts[kBaseAllocationId].size(), 1u);
+  EXPECT_EQ(reply->contexts[kBaseAllocationId][0].length_bytes, UINT32_MAX);
 }
 
 TEST_P(TransmissionTest, RefusesAndGoesOn) {
