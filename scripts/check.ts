@@ -26,6 +26,20 @@ const STAGES: Record<string, Stage> = {
     buildFolder: 'build/tests-asan',
     options: ['-DROOTLOOM_ADDON=OFF', '-DCMAKE_BUILD_TYPE=Debug', '-DROOTLOOM_SANITIZE=address,undefined'],
   }),
+  // What many threads go through at once.
+  tsan: nativeStage({
+    name: 'multi-connection tests under TSan',
+    buildFolder: 'build/tests-tsan',
+    options: ['-DROOTLOOM_ADDON=OFF', '-DCMAKE_BUILD_TYPE=Debug', '-DROOTLOOM_SANITIZE=thread'],
+    programs: [
+      'nbd_context_test',
+      'nbd_linearizability_test',
+      'nbd_server_test',
+      'nbd_stress_test',
+      'nbd_transmission_test',
+      'nbd_worker_pool_test',
+    ],
+  }),
   fuzz: fuzzStage(FUZZ_SECONDS),
   lib: vitestStage(),
   kernel: kernelStage(),

@@ -104,8 +104,8 @@ export class Export implements AsyncDisposable {
 }
 
 /**
- * Offers a device over NBD. The export keeps what it needs of the device, which may be closed first. Clients see the size
- * that the device has now.
+ * Offers a device over NBD. The export keeps what it needs of the device, which may be closed first. A client sees the size
+ * that the device has when it connects; after a resize it learns the new one by connecting anew.
  *
  * Rejects with BUSY when a server listens on the socket already (a socket file that a dead one left is replaced), with
  * INVALID_ARGUMENT when the path is too long or names something that is not a socket, with NOT_FOUND when its folder is

@@ -60,7 +60,7 @@ Status CheckBlockSize(const char* operation, uint32_t block_size);
 // thrown, whatever an implementation allocates.
 //
 // Thread-safe: any number of calls at once from any thread. Concurrent writes to overlapping bytes leave, for each
-// block, the result of one of them.
+// block, the result of one of them. A read beside a write of the same bytes may see a part of it.
 class Device {
  public:
   Device() = default;

@@ -27,6 +27,11 @@ constexpr int kReplyGraceMs = 2000;
 // to take of the one before. With more of it the answers leave the processor's cache before they are taken.
 constexpr int kSendBufferBytes = 256 << 10;
 
+// Whether it waits for storage to take something, rather than to give something.
+bool IsChange(Command command) {
+  return command != Command::kRead && command != Command::kBlockStatus && command != Command::kCache;
+}
+
 }  // namespace
 
 void Request::Run() { connection->RunOnWorker(*this); }
@@ -167,7 +172,7 @@ bool Connection::ConsumeRequests() {
     Dispatch(std::exchange(filling_, nullptr));
     progress = true;
   }
-  while (filling_ == nullptr && answered_.size() + pooled_.size() < kMaxBatchRequests &&
+  while (filling_ == nullptr && answered_.size() + pooled_count_ < kMaxBatchRequests &&
          answered_bytes_ + pooled_bytes_ < kMaxBatchBytes) {
     const size_t skipped = std::min<uint64_t>(skipped_bytes_, input().size());
     skipped_bytes_ -= skipped;
@@ -249,7 +254,9 @@ void Connection::Dispatch(Request* request) {
     std::memcpy(request->buffer.data(), request->payload.data(), request->length_bytes);
     request->payload = {request->buffer.data(), request->length_bytes};
   }
-  pooled_.Push(request);
+  Pooled& pooled = IsChange(request->command) ? pooled_changes_ : pooled_reads_;
+  pooled.tasks.Push(request);
+  ++pooled_count_;
   pooled_bytes_ += request->cost_bytes;
 }
 
@@ -268,9 +275,10 @@ void Connection::RunOnWorker(Request& request) {
 }
 
 void Connection::SubmitPooled() {
-  if (pooled_.empty()) return;
-  outbox_.Expect(pooled_.size(), std::exchange(pooled_bytes_, 0));
-  workers_.Submit(pooled_);
+  if (pooled_count_ == 0) return;
+  outbox_.Expect(std::exchange(pooled_count_, 0), std::exchange(pooled_bytes_, 0));
+  workers_.Submit(pooled_reads_.lane, pooled_reads_.tasks);
+  workers_.Submit(pooled_changes_.lane, pooled_changes_.tasks);
 }
 
 void Connection::Answer(Request* request) {

@@ -6,7 +6,7 @@
 // One thread serves the connection: it receives many requests at a time, answers short ones itself when the device is
 // quick (see inline_policy.h), hands the rest to workers, and sends answers in batches (see outbox.h). It never waits
 // in a send: its only waits are receiving, when nothing else is going on, and poll. Answers go out in the order in
-// which they are ready.
+// which they are ready. Within the workers all connections take turns, and so do a connection's reads and its changes.
 //
 // A client that breaks the protocol is hung up on, after the requests before that were carried out and answered.
 #pragma once
@@ -97,7 +97,14 @@ class Connection {
   size_t filled_bytes_ = 0;
   RequestFifo answered_;  // yet to be delivered
   uint64_t answered_bytes_ = 0;
-  TaskFifo pooled_;  // yet to be submitted
+  // Requests for workers. Reads and changes have a lane each, so that neither waits for a row of the other.
+  struct Pooled {
+    TaskFifo tasks;  // yet to be submitted
+    Lane lane;
+  };
+  Pooled pooled_reads_;
+  Pooled pooled_changes_;
+  size_t pooled_count_ = 0;  // yet to be submitted, of both
   uint64_t pooled_bytes_ = 0;
 };
 

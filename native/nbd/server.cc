@@ -107,7 +107,9 @@ void Server::AcceptClients() {
 
 // False when the system has no means to serve one more client, which is hung up on.
 bool Server::Admit(UniqueFd socket) {
-  auto connection = Connection::WithHandshake({std::move(socket), device_, workers_}, info_);
+  ExportInfo info = info_;
+  info.size_bytes = device_->size_bytes();
+  auto connection = Connection::WithHandshake({std::move(socket), device_, workers_}, info);
   if (!connection.ok()) return false;
   std::lock_guard lock(mutex_);
   Client& client = clients_.emplace_back();

@@ -37,7 +37,8 @@ class Server {
     Counts counts;                  // since the start
   };
 
-  // Listens, and serves from then on. The clients see the size that the device has now. Shares ownership of the device
+  // Listens, and serves from then on. A client sees the size that the device has when it connects: the protocol has no
+  // way to tell it of another one later. Shares ownership of the device
   // until destruction. Fails with kInvalidArgument for options that can never work, else as ListeningSocket::Listen.
   static Result<std::unique_ptr<Server>> Start(std::shared_ptr<Device> device, const Options& options);
   ~Server() { [[maybe_unused]] const Status ignored = Close(); }

@@ -3,6 +3,9 @@
 // One pool serves all connections of an export. Threads start as they are needed and stay: an export whose device
 // always answers at once never starts one. Operations do not wait for each other or for a client, so a full pool always
 // moves on.
+//
+// Tasks wait in lanes, and the lanes take turns: whoever submits a thousand tasks does not keep another's one waiting
+// behind them.
 #pragma once
 
 #include <condition_variable>
@@ -28,6 +31,13 @@ struct Task {
 };
 using TaskFifo = Fifo<Task, &Task::next_task>;
 
+// Tasks that are run in the order of their submission. It belongs to whoever submits, and must stay where it is until
+// all its tasks have run.
+struct Lane {
+  TaskFifo tasks;  // protected by the pool
+  Lane* next = nullptr;
+};
+
 // Starts a thread, or says why there is none to be had.
 Result<std::thread> StartThread(std::function<void()> body);
 
@@ -37,8 +47,8 @@ class WorkerPool {
   // REQUIRES: everything submitted has run.
   ~WorkerPool();
 
-  // Runs every task on some thread of the pool, in any order. When the system gives no thread at all, they run here.
-  void Submit(TaskFifo& tasks);
+  // Runs every task on some thread of the pool. When the system gives no thread at all, they run here.
+  void Submit(Lane& lane, TaskFifo& tasks);
 
  private:
   void Work();
@@ -47,7 +57,8 @@ class WorkerPool {
   std::mutex mutex_;
   // ---- protected by mutex_ ----
   std::condition_variable wake_;
-  TaskFifo queue_;
+  Fifo<Lane, &Lane::next> lanes_;  // those in which tasks wait
+  size_t waiting_ = 0;             // in all lanes
   uint32_t idle_threads_ = 0;
   bool stopping_ = false;
   std::vector<std::thread> threads_;

@@ -12,6 +12,8 @@ interface NativeStageOptions {
   buildFolder: string;
   /** As CMake takes them. */
   options: readonly string[];
+  /** The test programs to build and run; default all. */
+  programs?: readonly string[] | undefined;
 }
 
 function readReport(file: string): string | undefined {
@@ -22,7 +24,7 @@ function readReport(file: string): string | undefined {
   }
 }
 
-export function nativeStage({ name, buildFolder, options }: NativeStageOptions): Stage {
+export function nativeStage({ name, buildFolder, options, programs }: NativeStageOptions): Stage {
   const reports = path.resolve(buildFolder, 'reports');
   const summary = path.join(reports, 'ctest.xml');
 
@@ -33,7 +35,9 @@ export function nativeStage({ name, buildFolder, options }: NativeStageOptions):
   return {
     name,
     async run() {
-      if (!(await buildWithCMake(buildFolder, ['-DROOTLOOM_TESTS=ON', ...options], 'tests'))) return FAILED;
+      const targets = programs ?? ['tests'];
+      if (!(await buildWithCMake(buildFolder, ['-DROOTLOOM_TESTS=ON', ...options], ...targets)))
+        return FAILED;
       await rm(reports, { recursive: true, force: true });
       await mkdir(reports, { recursive: true });
       const args = [
@@ -43,6 +47,7 @@ export function nativeStage({ name, buildFolder, options }: NativeStageOptions):
         '--no-tests=error',
         '--output-junit',
         summary,
+        ...(programs === undefined ? [] : ['--tests-regex', `^(${programs.join('|')})$`]),
       ];
       const code = await runCommand('ctest', [...args, '--timeout', `${PROGRAM_SECONDS}`, '-j', `${CORES}`], {
         environment: { GTEST_OUTPUT: `json:${reports}/`, UBSAN_OPTIONS: 'print_stacktrace=1' },

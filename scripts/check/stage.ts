@@ -51,16 +51,16 @@ export function runCommand(
   });
 }
 
-/** Configures a build folder, and builds a target there. Resolves with whether both went well. */
+/** Configures a build folder, and builds targets there. Resolves with whether both went well. */
 export async function buildWithCMake(
   folder: string,
   options: readonly string[],
-  target: string,
+  ...targets: readonly string[]
 ): Promise<boolean> {
   const configure = ['-S', '.', '-B', folder, '-G', 'Ninja', '--log-level=WARNING', ...options];
   return (
     (await runCommand('cmake', configure)) === 0 &&
-    (await runCommand('cmake', ['--build', folder, '--target', target])) === 0
+    (await runCommand('cmake', ['--build', folder, '--target', ...targets])) === 0
   );
 }
 
