@@ -35,7 +35,11 @@ class PieceList {
   std::vector<Piece> pieces_;
 };
 
-using ExtentList = PieceList<Extent, &Extent::kind>;
-using OriginList = PieceList<Origin, &Origin::number>;
+class ExtentList : public PieceList<Extent, &Extent::kind> {
+  using PieceList::PieceList;
+};
+class OriginList : public PieceList<Origin, &Origin::number> {
+  using PieceList::PieceList;
+};
 
 }  // namespace rootloom

@@ -89,6 +89,7 @@ void Connection::HangUp() {
   reading_ = false;
   input_begin_ = input_end_ = 0;
   if (filling_ != nullptr) outbox_.Discard(std::exchange(filling_, nullptr));
+  if (refused_ != nullptr) outbox_.Discard(std::exchange(refused_, nullptr));
 }
 
 // ---- Waiting and receiving ----
@@ -174,10 +175,12 @@ bool Connection::ConsumeRequests() {
   }
   while (filling_ == nullptr && answered_.size() + pooled_count_ < kMaxBatchRequests &&
          answered_bytes_ + pooled_bytes_ < kMaxBatchBytes) {
-    const size_t skipped = std::min<uint64_t>(skipped_bytes_, input().size());
-    skipped_bytes_ -= skipped;
-    input_begin_ += skipped;
-    if (!TakeRequest()) break;
+    if (refused_ != nullptr) {
+      SkipPayload();
+      if (refused_ != nullptr) break;
+    } else if (!TakeRequest()) {
+      break;
+    }
     progress = true;
   }
   SubmitPooled();
@@ -205,8 +208,9 @@ bool Connection::TakeRequest() {
   request->cost_bytes = 0;
   request->connection = this;
   const auto refusal = CheckRequest(*request, session_);
-  if (refusal) {
-    if (command == Command::kWrite) skipped_bytes_ = request->length_bytes;
+  if (refusal && command == Command::kWrite) {
+    RefusePayload(request, *refusal);
+  } else if (refusal) {
     AnswerRefused(request, *refusal);
   } else if (command == Command::kWrite) {
     request->cost_bytes = request->length_bytes;
@@ -224,9 +228,8 @@ void Connection::TakePayload(Request& request) {
   request.payload = input().first(here);
   if (here < request.length_bytes) {
     if (!request.buffer.Reserve(request.length_bytes)) {
-      skipped_bytes_ = request.length_bytes;
       request.cost_bytes = 0;
-      return AnswerRefused(&request, {WireError::kNoMemory, "there is no memory for the payload"});
+      return RefusePayload(&request, {WireError::kNoMemory, "there is no memory for the payload"});
     }
     std::memcpy(request.buffer.data(), request.payload.data(), here);
     request.payload = {request.buffer.data(), request.length_bytes};
@@ -290,6 +293,22 @@ void Connection::Answer(Request* request) {
 void Connection::AnswerRefused(Request* request, const Refusal& refusal) {
   Refuse(session_, *request, refusal.error, refusal.message);
   Answer(request);
+}
+
+// Of a WRITE, whose payload is yet to come.
+void Connection::RefusePayload(Request* request, const Refusal& refusal) {
+  Refuse(session_, *request, refusal.error, refusal.message);
+  refused_ = request;
+  skipped_bytes_ = request->length_bytes;
+  SkipPayload();
+}
+
+// As far as the payload of the refused WRITE is here; answers it when that was all.
+void Connection::SkipPayload() {
+  const size_t skipped = std::min<uint64_t>(skipped_bytes_, input().size());
+  skipped_bytes_ -= skipped;
+  input_begin_ += skipped;
+  if (skipped_bytes_ == 0) Answer(std::exchange(refused_, nullptr));
 }
 
 // Sends what the handshake has to say, in the shape of an answered request.

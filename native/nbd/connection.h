@@ -67,6 +67,8 @@ class Connection {
   void ExecuteInline(Request& request);
   void Answer(Request* request);
   void AnswerRefused(Request* request, const Refusal& refusal);
+  void RefusePayload(Request* request, const Refusal& refusal);
+  void SkipPayload();
   void AnswerHandshake();
   void SubmitPooled();
   void HangUp();
@@ -93,7 +95,8 @@ class Connection {
   size_t input_end_ = 0;
   InlinePolicy::Clock::time_point inline_start_;  // of the operation to come, if it runs on this thread
   uint64_t skipped_bytes_ = 0;                    // of the input to come: the payload of a refused WRITE
-  Request* filling_ = nullptr;                    // a WRITE whose payload has arrived in part
+  Request* refused_ = nullptr;  // that WRITE: clients expect no answer before they have sent all of it
+  Request* filling_ = nullptr;  // a WRITE whose payload has arrived in part
   size_t filled_bytes_ = 0;
   RequestFifo answered_;  // yet to be delivered
   uint64_t answered_bytes_ = 0;

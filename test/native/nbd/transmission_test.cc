@@ -217,6 +217,23 @@ TEST_P(TransmissionTest, RefusesAndGoesOn) {
   EXPECT_EQ(ReadDevice(*device, 0, 8192), data);
 }
 
+// libnbd takes an answer to a request that it has not sent in whole for one to nothing.
+TEST_P(TransmissionTest, RefusesAWriteOnlyWhenAllOfItHasArrived) {
+  Pair pair(NewMemoryDevice(kSize), session());
+  RawClient& client = pair.client();
+  const Bytes data = Pattern(100000, 1);
+  ASSERT_TRUE(client.Send(RequestBytes(Command::kWrite, 1, kSize - 1, 100000)));
+  ASSERT_TRUE(client.Send(std::span(data).first(99999)));
+  std::byte unexpected;
+  std::this_thread::sleep_for(20ms);
+  EXPECT_EQ(::recv(client.fd(), &unexpected, 1, MSG_DONTWAIT), -1);
+  ASSERT_TRUE(client.Send(std::span(data).last(1)));
+  const auto reply = client.ReceiveReply();
+  ASSERT_TRUE(reply.has_value());
+  EXPECT_EQ(reply->error, WireError::kNoSpace);
+  EXPECT_EQ(client.ErrorOf(Command::kFlush, 0, 0), WireError::kNone);
+}
+
 TEST(ConnectionTest, KeepsAReadOnlyExportAsItIs) {
   auto device = NewMemoryDevice(kSize);
   Pair pair(device, {.size_bytes = kSize, .read_only = true});
