@@ -34,6 +34,8 @@ const PROFILES = [
   '-t ext2',
 ] as const;
 
+export type Profile = (typeof PROFILES)[number];
+
 /** The library reads these, and writes no file into them. */
 const READ_ONLY = /quota|inline_data|casefold|\^extent|ext[23]$/;
 
@@ -206,9 +208,12 @@ async function makeFromFolder(file: string, args: readonly string[], size: numbe
   }
 }
 
-/** Makes a random image at `file`, whose folder is for scratch files, too. */
-export async function makeRandomImage(file: string, random: Random): Promise<RandomImage> {
-  const profile = random.pick(PROFILES);
+/** Makes a random image at `file`, whose folder is for scratch files, too. Its profile is random where none is given. */
+export async function makeRandomImage(
+  file: string,
+  random: Random,
+  profile: Profile = random.pick(PROFILES),
+): Promise<RandomImage> {
   const size = random.integer(20, 160) * MIB;
   if (profile === 'ours') {
     await makeOurs(file, size);
