@@ -9,6 +9,7 @@ import {
   copyDeviceToFile,
   createOverlay,
   type Device,
+  ext4,
   type FileDigest,
   type OverlayDevice,
   openFileDevice,
@@ -78,7 +79,8 @@ async function expectSame(mountPoint: string, file: FileDigest): Promise<void> {
   ).toBe(file.sha256);
 }
 
-it.each(CHANGES)(`the kernel reads and writes $name (ROOTLOOM_SEED=${SEED})`, async ({ profile, apply }) => {
+it.each(CHANGES)('the kernel reads and writes $name', async ({ profile, apply }) => {
+  console.log(`ROOTLOOM_SEED=${SEED}`);
   const folder = await makeScratch();
   const mountPoint = path.join(folder, 'mount');
   await mkdir(mountPoint);
@@ -88,7 +90,8 @@ it.each(CHANGES)(`the kernel reads and writes $name (ROOTLOOM_SEED=${SEED})`, as
   await using disk = await createOverlay(image, { upperPath: path.join(folder, 'upper') });
   await using changed = await apply(disk, folder);
   {
-    await using attachment = await attach(changed);
+    const { blockSize } = await ext4.stats(changed);
+    await using attachment = await attach(changed, { blockSize });
     await execa('mount', [attachment.path, mountPoint]);
     try {
       for (const file of files) await expectSame(mountPoint, file);
@@ -104,6 +107,6 @@ it.each(CHANGES)(`the kernel reads and writes $name (ROOTLOOM_SEED=${SEED})`, as
   const { exitCode, stdout } = await execa('e2fsck', ['-fn', raw], { reject: false });
   expect({ exitCode, stdout }).toMatchObject({ exitCode: 0 });
   const after = new Map((await digestsOf(changed)).map((file) => [file.path, file]));
-  for (const { path: name, sha256, size } of files) expect(after.get(name)).toMatchObject({ size, sha256 });
+  for (const { path: name, sha256 } of files) expect(after.get(name)?.sha256).toBe(sha256);
   expect(after.get('/new-19')).toMatchObject({ size: 760_000 });
 });
