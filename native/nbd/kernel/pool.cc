@@ -16,8 +16,8 @@ namespace rootloom::nbd {
 namespace {
 
 constexpr const char* kAcquire = "get a free NBD device";
-// How long a reclaimed device may be in the hands of programs that only look at it (udev, blkid).
-constexpr std::chrono::milliseconds kReclaim(500);
+// How long a device may be in the hands of programs that only look at it (udev, blkid) and is waited for.
+constexpr std::chrono::milliseconds kLookedAt(500);
 
 // Nobody else's, ever: 128 random bits.
 std::string NewBackendName() {
@@ -51,12 +51,33 @@ Result<Pool::Slot> Pool::Acquire(const CallContext& context, const Attempt& atte
   if (!indices.empty()) {
     std::rotate(indices.begin(), indices.begin() + std::random_device()() % indices.size(), indices.end());
   }
-  size_t locked_count = 0;
+  Round round;
+  Status failure;
+  std::optional<Slot> slot;
+  // Looking at a device (udev, blkid) keeps it from being connected for a moment: then a second look is worth it.
+  WaitUntil(kLookedAt, context.stop, [&] {
+    round = {};
+    auto tried = TryEach(indices, attempt, context, round);
+    if (!tried.ok()) {
+      failure = tried.status();
+    } else {
+      slot = std::move(tried).value();
+    }
+    return !failure.ok() || slot || !round.looked_at;
+  });
+  ROOTLOOM_RETURN_IF_ERROR(failure);
+  ROOTLOOM_RETURN_IF_ERROR(context.CheckStopped(kAcquire));
+  if (!slot) return Exhausted(indices.size(), round.locked_count);
+  return std::move(*slot);
+}
+
+Result<std::optional<Pool::Slot>> Pool::TryEach(const std::vector<uint32_t>& indices, const Attempt& attempt,
+                                                const CallContext& context, Round& round) {
   for (const uint32_t index : indices) {
     ROOTLOOM_RETURN_IF_ERROR(context.CheckStopped(kAcquire));
     ROOTLOOM_ASSIGN_OR_RETURN(std::optional<SlotLock> lock, SlotLock::Try(run_folder_, index));
     if (!lock) {
-      ++locked_count;
+      ++round.locked_count;
       continue;
     }
     const auto facts = ReadFacts(machine_, index);
@@ -65,11 +86,12 @@ Result<Pool::Slot> Pool::Acquire(const CallContext& context, const Attempt& atte
     const std::string backend = NewBackendName();
     ROOTLOOM_RETURN_IF_ERROR(WriteRecord(*lock, backend));
     const Status status = attempt(index, backend);
-    if (status.ok()) return Slot{.index = index, .lock = std::move(*lock)};
+    if (status.ok()) return std::optional(Slot{.index = index, .lock = std::move(*lock)});
     [[maybe_unused]] const Status ignored = lock->Clear();
     if (status.failure().kind != StatusKind::kBusy) return status;
+    round.looked_at = true;
   }
-  return Exhausted(indices.size(), locked_count);
+  return std::optional<Slot>();
 }
 
 Result<std::vector<DeviceReport>> Pool::Report() const {
@@ -125,7 +147,7 @@ bool Pool::TryReclaim(uint32_t index, const std::string& boot_id, const CallCont
     const auto now = ReadFacts(machine_, index);
     return now.ok() && !now->connected();
   };
-  if (!WaitUntil(kReclaim, context.stop, is_free)) return false;
+  if (!WaitUntil(kLookedAt, context.stop, is_free)) return false;
   [[maybe_unused]] const Status ignored = (*lock)->Clear();
   return true;
 }

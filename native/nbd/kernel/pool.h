@@ -53,7 +53,8 @@ class Pool {
     SlotLock lock;
   };
   // Tries the free devices one after another: attempt gets a locked one and the backend name that is on record for it.
-  // It is called until it succeeds or fails with something else than kBusy. Fails with kBusy when no device is left,
+  // It is called until it succeeds or fails with something else than kBusy; after all others a device that was busy
+  // though nothing was connected is tried again for half a second. Fails with kBusy when no device is left,
   // kModuleMissing when the kernel has no driver, and as attempt does.
   //
   // On success the slot is the caller's: the device is released by letting go of the slot, once it is not connected.
@@ -79,6 +80,13 @@ class Pool {
  private:
   Pool(Machine machine, std::string run_folder) : machine_(std::move(machine)), run_folder_(std::move(run_folder)) {}
 
+  // What was found on the way through all devices.
+  struct Round {
+    size_t locked_count = 0;
+    bool looked_at = false;  // one was busy although nothing was connected
+  };
+  Result<std::optional<Slot>> TryEach(const std::vector<uint32_t>& indices, const Attempt& attempt,
+                                      const CallContext& context, Round& round);
   Result<DeviceReport> ReportOf(uint32_t index, const std::string& boot_id) const;
   Status WriteRecord(const SlotLock& lock, const std::string& backend) const;
   bool TryReclaim(uint32_t index, const std::string& boot_id, const CallContext& context);

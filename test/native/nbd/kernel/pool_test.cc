@@ -124,6 +124,15 @@ TEST(Pool, TriesTheNextDeviceWhenTheKernelSaysThatOneIsBusy) {
   EXPECT_EQ(tried.size(), 3U);
 }
 
+TEST(Pool, ComesBackToADeviceThatSomebodyOnlyLookedAt) {
+  const FakeMachine fake(1);
+  int attempts = 0;
+  const auto slot = OpenPool(fake)->Acquire(
+      {}, [&](uint32_t, const std::string&) { return ++attempts < 4 ? LinkFailure("nbd", EBUSY) : Status::Ok(); });
+  ASSERT_TRUE(slot.ok());
+  EXPECT_EQ(attempts, 4);
+}
+
 TEST(Pool, GivesUpAtOnceForAnyOtherFailure) {
   const FakeMachine fake(3);
   const auto pool = OpenPool(fake);
