@@ -80,15 +80,15 @@ export class Build {
     const name = ARTIFACT_OBJECTS[artifact].header;
     const reading = this.store.readObject({ buildId: this.id, name });
     const bytes = await (artifact === 'rootfs' ? requireThere(this, name, reading) : reading);
-    const view = this.#decode(bytes, name);
+    const view = await this.#decode(bytes, name);
     if (view.buildId === this.id) return view;
     const message = `Cannot read ${name} of build ${this.id}: it belongs to build ${view.buildId}, wanted its own`;
     throw new RootloomError('CORRUPT', message, { buildId: this.id });
   }
 
-  #decode(bytes: Uint8Array, name: string): HeaderView {
+  async #decode(bytes: Uint8Array, name: string): Promise<HeaderView> {
     try {
-      return new HeaderView(bytes);
+      return await HeaderView.read(bytes);
     } catch (cause) {
       if (!isRootloomError(cause)) throw cause;
       const message = `Cannot read ${name} of build ${this.id}: ${cause.message}`;

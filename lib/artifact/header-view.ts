@@ -1,5 +1,11 @@
 /** What a header tells about its build and the builds it needs. */
-import { type BuildData, type Compression, type DiskHeader, decodeHeader } from '../native/header.js';
+import {
+  type BuildData,
+  type Compression,
+  type HeaderSource,
+  type HeaderSummary,
+  summarizeHeader,
+} from '../native/header.js';
 
 /** The artifacts that are stored as chains. */
 export type ArtifactName = 'rootfs' | 'memfile';
@@ -22,50 +28,42 @@ export interface Source {
   sha256: string | undefined;
 }
 
-/** A decoded header. Immutable. */
+/** A header that has been read. Immutable. */
 export class HeaderView {
-  readonly header: DiskHeader;
-  /** Each build that is needed to read the artifact, by its id. */
-  readonly sources: ReadonlyMap<string, Source>;
+  private constructor(
+    readonly bytes: Uint8Array,
+    readonly summary: HeaderSummary,
+    /** Each build that is needed to read the artifact, by its id. */
+    readonly sources: ReadonlyMap<string, Source>,
+  ) {}
 
-  /** Throws CORRUPT or UNSUPPORTED as `decodeHeader` does. */
-  constructor(readonly bytes: Uint8Array) {
-    this.header = decodeHeader(bytes);
-    this.sources = findSources(this.header);
+  /** Reads a header file's bytes without holding up the event loop. Rejects as `summarizeHeader` does. */
+  static async read(bytes: Uint8Array): Promise<HeaderView> {
+    const summary = await summarizeHeader(bytes);
+    return new HeaderView(bytes, summary, findSources(summary));
   }
 
   /** Of the artifact, in bytes. */
   get size(): number {
-    return this.header.size;
+    return this.summary.size;
   }
 
   /** The build that the header belongs to. */
   get buildId(): string {
-    return this.header.buildId;
+    return this.summary.buildId;
   }
 }
 
-function findSources({ mappings, builds }: DiskHeader): Map<string, Source> {
+function findSources({ sources, builds }: HeaderSummary): Map<string, Source> {
   const known = new Map(builds.map((build) => [build.buildId, build]));
-  const sources = new Map<string, Source>();
-  for (const { buildId, storageOffset, length } of mappings) {
-    if (buildId === null) continue;
-    let source = sources.get(buildId);
-    if (source === undefined) {
-      source = makeSource(buildId, known.get(buildId));
-      sources.set(buildId, source);
-    }
-    if (source.compression === 'none')
-      source.neededBytes = Math.max(source.neededBytes, storageOffset + length);
-  }
-  return sources;
+  return new Map(sources.map((source) => [source.buildId, makeSource(source, known.get(source.buildId))]));
 }
 
 /** What headers say of a diff is about its uncompressed bytes; only its frames say what a compressed object holds. */
-function makeSource(buildId: string, data: BuildData | undefined): Source {
+function makeSource({ buildId, endBytes }: HeaderSource, data: BuildData | undefined): Source {
   if (data === undefined || data.compression === 'none') {
     const [size, sha256] = [data?.size ?? undefined, data?.sha256 ?? undefined];
-    return { buildId, compression: 'none', neededBytes: 0, size, sha256 };
+    return { buildId, compression: 'none', neededBytes: endBytes, size, sha256 };
   }
   const last = data.frames.at(-1);
   const neededBytes = last === undefined ? 0 : last.storedOffset + last.storedLength;

@@ -82,10 +82,6 @@ export async function listBuilds(store: Store, options: BuildCallOptions = {}): 
 
 /** How many bytes of a disk lie in each build of its chain, nearest first as the header names them. */
 export async function measureChain(build: Build): Promise<{ buildId: string; bytes: number }[]> {
-  const { header } = await build.header('rootfs');
-  const bytes = new Map<string, number>();
-  for (const { buildId, length } of header.mappings) {
-    if (buildId !== null) bytes.set(buildId, (bytes.get(buildId) ?? 0) + length);
-  }
-  return [...bytes].map(([buildId, length]) => ({ buildId, bytes: length }));
+  const { summary } = await build.header('rootfs');
+  return summary.sources.map(({ buildId, mappedBytes }) => ({ buildId, bytes: mappedBytes }));
 }

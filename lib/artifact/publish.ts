@@ -86,7 +86,7 @@ async function checkArtifact(
   { dataPath, headerPath }: ArtifactFiles,
   { digestData = false, signal }: PublishBuildOptions,
 ): Promise<CheckedArtifact> {
-  const view = new HeaderView(await withSystemErrors('read', headerPath, () => readFile(headerPath)));
+  const view = await HeaderView.read(await withSystemErrors('read', headerPath, () => readFile(headerPath)));
   const fail = (is: string) => {
     const message = `Cannot publish the ${artifact} of build ${buildId}: ${is}`;
     return new RootloomError('CORRUPT', message, { buildId, path: headerPath });

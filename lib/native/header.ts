@@ -1,6 +1,6 @@
 /** Header files: what they say, and their codec. docs/formats.md describes the bytes. */
-import { addon } from './addon.js';
-import { callNative } from './call.js';
+import { addon, type NativeCall } from './addon.js';
+import { callNative, runNative } from './call.js';
 
 /** One range of a device, and where its bytes are stored. All numbers are bytes, and multiples of 4096. */
 export interface HeaderMapping {
@@ -56,6 +56,22 @@ export interface DiskHeader {
   builds: readonly BuildData[];
 }
 
+/** What a header takes of one build's diff. */
+export interface HeaderSource {
+  buildId: string;
+  /** How many bytes of the device lie in the diff. */
+  mappedBytes: number;
+  /** Where the last of them ends in the diff, uncompressed. */
+  endBytes: number;
+}
+
+/** What a header says, with its mappings summed up: there can be millions. */
+export interface HeaderSummary extends Omit<DiskHeader, 'mappings'> {
+  mappingCount: number;
+  /** The builds that mappings refer to, in order of first appearance. */
+  sources: readonly HeaderSource[];
+}
+
 interface RawBuildData {
   buildId: string;
   size: number;
@@ -74,8 +90,11 @@ interface RawHeader extends Omit<DiskHeader, 'mappings' | 'builds'> {
   builds: RawBuildData[];
 }
 
+type RawHeaderSummary = Omit<HeaderSummary, 'builds'> & { builds: RawBuildData[] };
+
 const native = addon as {
   decodeHeader(options: { bytes: Uint8Array }): RawHeader;
+  summarizeHeader(options: { bytes: Uint8Array }): NativeCall<RawHeaderSummary>;
   encodeHeader(header: RawHeader): Buffer;
 };
 
@@ -149,6 +168,18 @@ export function decodeHeader(bytes: Uint8Array): DiskHeader {
     };
   });
   return { ...rest, mappings, builds: builds.map(fromRawBuildData) };
+}
+
+/**
+ * Reads a header file as `decodeHeader` does, on a thread of its own and without making an object of every mapping: what
+ * who only wants to know what a build needs calls. Rejects with CORRUPT, UNSUPPORTED, or `signal.reason`.
+ */
+export async function summarizeHeader(
+  bytes: Uint8Array,
+  options: { signal?: AbortSignal | undefined } = {},
+): Promise<HeaderSummary> {
+  const { builds, ...rest } = await runNative(() => native.summarizeHeader({ bytes }), options);
+  return { ...rest, builds: builds.map(fromRawBuildData) };
 }
 
 /**

@@ -36,17 +36,17 @@ export async function inspectBuild(
   await using rootfs = await openRootfs(store, buildId, { signal: options.signal });
   const { build } = rootfs;
   const verified = await build.verify(options);
-  const { header } = await build.header('rootfs');
+  const { summary } = await build.header('rootfs');
   const { phase, createdAt, layerHash, parentBuildId } = build.metadata.rootloom ?? {};
   const objects = await store.listObjects(build.id);
   return {
     build: { id: build.id, phase, createdAt, layerHash, parentBuildId },
     disk: {
-      size: header.size,
-      blockSize: header.blockSize,
-      generation: header.generation,
-      version: header.version,
-      mappings: header.mappings.length,
+      size: summary.size,
+      blockSize: summary.blockSize,
+      generation: summary.generation,
+      version: summary.version,
+      mappings: summary.mappingCount,
     },
     filesystem: await rootfs.stats({ signal: options.signal }),
     objects: [...objects].map(([name, stat]) => ({ name, ...stat })),

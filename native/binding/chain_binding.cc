@@ -86,7 +86,8 @@ BuildData ToBuildData(const Napi::Object& value) {
   return data;
 }
 
-Napi::Object FromHeader(Napi::Env env, const Header& header) {
+// Everything but sources and mappings.
+Napi::Object FromHeaderFacts(Napi::Env env, const Header& header) {
   Napi::Object value = Napi::Object::New(env);
   value.Set("version", FromBytes(env, header.version));
   value.Set("blockSize", FromBytes(env, header.block_size));
@@ -95,6 +96,16 @@ Napi::Object FromHeader(Napi::Env env, const Header& header) {
   value.Set("buildId", header.build.ToText());
   value.Set("baseBuildId", header.base_build.ToText());
   value.Set("incomplete", header.incomplete);
+  Napi::Array builds = Napi::Array::New(env, header.builds.size());
+  for (uint32_t index = 0; index < header.builds.size(); ++index) {
+    builds.Set(index, FromBuildData(env, header.builds[index]));
+  }
+  value.Set("builds", builds);
+  return value;
+}
+
+Napi::Object FromHeader(Napi::Env env, const Header& header) {
+  Napi::Object value = FromHeaderFacts(env, header);
   Napi::Array sources = Napi::Array::New(env, header.sources.size());
   for (uint32_t index = 0; index < header.sources.size(); ++index) sources.Set(index, header.sources[index].ToText());
   value.Set("sources", sources);
@@ -114,12 +125,24 @@ Napi::Object FromHeader(Napi::Env env, const Header& header) {
   value.Set("lengthPages", lengths);
   value.Set("storagePages", storage);
   value.Set("sourceIndexes", source_indexes);
-  Napi::Array builds = Napi::Array::New(env, header.builds.size());
-  for (uint32_t index = 0; index < header.builds.size(); ++index) {
-    builds.Set(index, FromBuildData(env, header.builds[index]));
-  }
-  value.Set("builds", builds);
   return value;
+}
+
+// What a header's mappings take of one build's diff.
+struct SourceUse {
+  uint64_t mapped_pages = 0;
+  uint64_t end_pages = 0;  // of the last page
+};
+
+std::vector<SourceUse> UsesOf(const Header& header) {
+  std::vector<SourceUse> uses(header.sources.size());
+  for (const Mapping& mapping : header.mappings) {
+    if (mapping.source == kZeroSource) continue;
+    SourceUse& use = uses[mapping.source];
+    use.mapped_pages += mapping.length_pages;
+    use.end_pages = std::max(use.end_pages, mapping.storage_end_pages());
+  }
+  return uses;
 }
 
 Header ToHeader(const Napi::Object& value) {
@@ -172,6 +195,32 @@ Napi::Value DecodeHeaderCall(const Napi::CallbackInfo& info) {
   const auto header = DecodeHeader(GetHeaderBytes(ToObject(info[0], "options"), "bytes"));
   if (!header.ok()) throw ToError(info.Env(), header.status().failure());
   return FromHeader(info.Env(), *header);
+}
+
+// summarizeHeader({ bytes }) → call → facts, mappingCount, sources: [{ buildId, mappedBytes, endBytes }]
+Napi::Value SummarizeHeaderCall(const Napi::CallbackInfo& info) {
+  return StartWork(
+      info.Env(), info.Env().Undefined(),
+      Work([bytes = GetHeaderBytes(ToObject(info[0], "options"), "bytes")](const CallContext&) -> Result<Finish> {
+        ROOTLOOM_ASSIGN_OR_RETURN(Header decoded, DecodeHeader(bytes));
+        const size_t mapping_count = decoded.mappings.size();
+        std::vector<SourceUse> uses = UsesOf(decoded);
+        decoded.mappings = {};
+        return Finish([header = std::move(decoded), uses = std::move(uses), mapping_count](Napi::Env env) {
+          Napi::Object value = FromHeaderFacts(env, header);
+          value.Set("mappingCount", FromBytes(env, mapping_count));
+          Napi::Array sources = Napi::Array::New(env, uses.size());
+          for (uint32_t index = 0; index < uses.size(); ++index) {
+            Napi::Object source = Napi::Object::New(env);
+            source.Set("buildId", header.sources[index].ToText());
+            source.Set("mappedBytes", FromBytes(env, uses[index].mapped_pages * kPageBytes));
+            source.Set("endBytes", FromBytes(env, uses[index].end_pages * kPageBytes));
+            sources.Set(index, source);
+          }
+          value.Set("sources", sources);
+          return value;
+        });
+      }));
 }
 
 // encodeHeader(columns) → Buffer
@@ -265,6 +314,7 @@ Napi::Value SealDeviceCall(const Napi::CallbackInfo& info) {
 
 void AddChainFunctions(Napi::Env env, Napi::Object exports) {
   exports.Set("decodeHeader", Napi::Function::New(env, DecodeHeaderCall));
+  exports.Set("summarizeHeader", Napi::Function::New(env, SummarizeHeaderCall));
   exports.Set("encodeHeader", Napi::Function::New(env, EncodeHeaderCall));
   exports.Set("openChain", Napi::Function::New(env, OpenChainCall));
   exports.Set("sealOverlay", Napi::Function::New(env, SealOverlayCall));

@@ -4,6 +4,7 @@ import {
   decodeHeader,
   encodeHeader,
   type HeaderMapping,
+  summarizeHeader,
 } from '../../../lib/native/chain.js';
 import { rootloomError } from './chain-errors.js';
 
@@ -82,6 +83,24 @@ test('encodeHeader joins neighbours and takes UUIDs of either case', () => {
     ],
   };
   expect(encodeHeader(header)).toEqual(golden);
+});
+
+test('summarizeHeader says what decodeHeader says, with the mappings summed up', async () => {
+  const { mappings, ...facts } = goldenHeader;
+  const { mappingCount, sources, ...summary } = await summarizeHeader(golden);
+  expect(summary).toEqual(facts);
+  expect(mappingCount).toBe(mappings.length);
+  const wanted = new Map<string, { mappedBytes: number; endBytes: number }>();
+  for (const { buildId, length, storageOffset } of mappings) {
+    if (buildId === null) continue;
+    const { mappedBytes, endBytes } = wanted.get(buildId) ?? { mappedBytes: 0, endBytes: 0 };
+    wanted.set(buildId, {
+      mappedBytes: mappedBytes + length,
+      endBytes: Math.max(endBytes, storageOffset + length),
+    });
+  }
+  expect(sources).toEqual([...wanted].map(([buildId, use]) => ({ buildId, ...use })));
+  await expect(summarizeHeader(golden.subarray(0, 70))).rejects.toEqual(rootloomError('CORRUPT'));
 });
 
 test('decodeHeader tells damage from what it does not know', () => {
