@@ -1,5 +1,5 @@
 /** Examines what this machine can do, and what each missing thing costs. Changes nothing but the notes of a KVM trial. */
-import { access, statfs } from 'node:fs/promises';
+import { statfs } from 'node:fs/promises';
 import path from 'node:path';
 import { execa } from 'execa';
 import { isRootloomError } from '../errors.js';
@@ -13,6 +13,7 @@ import { findTool, type Tool } from '../util/tool.js';
 import { chooseAcceleration } from '../vm/acceleration.js';
 import { defaultBundleFolder, type KernelBundle, openKernelBundle } from '../vm/kernel-bundle.js';
 import { defaultStoreUrl } from './defaults.js';
+import { checkNbd } from './doctor-nbd.js';
 
 /**
  * One thing that was looked at. `missing`: templates cannot be built or started here. `limited`: something is slower, or
@@ -137,17 +138,6 @@ async function checkKvm({ signal }: Call): Promise<MachineFinding> {
   const { accelerator, reason } = await chooseAcceleration(program, { kernel, signal });
   if (accelerator === 'kvm') return ok(name, reason);
   return { name, state: 'limited', found: reason, cost };
-}
-
-async function checkNbd(): Promise<MachineFinding> {
-  const name = 'kernel NBD';
-  const isThere = await access('/sys/module/nbd').then(
-    () => true,
-    () => false,
-  );
-  if (isThere) return ok(name, 'the module is loaded');
-  const cost = 'disks cannot be bound to /dev/nbdN by nbd-client; rootloom itself does not need that';
-  return { name, state: 'limited', found: 'the module is not loaded', cost };
 }
 
 async function checkSkopeo(options: Call): Promise<MachineFinding> {

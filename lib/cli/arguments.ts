@@ -63,6 +63,7 @@ export function isolationOption(): Option {
     'run the ext4 engine in a confined process or not (default: by whether a guest ever had the disk)',
   ).choices(['process', 'none']);
 }
+
 /** Between the kernel and a process that serves a disk. */
 export const parseConnections = argument((text) => {
   const count = parseCount(text);

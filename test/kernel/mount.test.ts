@@ -16,6 +16,7 @@ import { constants } from 'node:os';
 import path from 'node:path';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { checkNbd } from '../../lib/build/doctor-nbd.js';
 import type { Device } from '../../lib/native/device.js';
 import { createFaultyDevice } from '../../lib/native/device-doubles.js';
 import { attachEmpty } from '../../lib/rootfs/attached-disk.js';
@@ -241,6 +242,15 @@ describe('a process that does not close its mount', () => {
     await expectNothingAttached();
     expect(await readdir(folder)).toEqual([]);
     await using _next = await openStore(made.storePath); // Removes what the process has left in the store.
+  });
+});
+
+describe('checkNbd', () => {
+  it('finds this kernel ready', async () => {
+    const found = '16 devices, 16 of them free';
+    expect(await checkNbd()).toEqual({ name: 'kernel NBD', state: 'ok', found, cost: '' });
+    await using _mounted = await mount();
+    expect(await checkNbd()).toMatchObject({ state: 'ok', found: '16 devices, 15 of them free' });
   });
 });
 

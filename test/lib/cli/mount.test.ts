@@ -30,7 +30,7 @@ async function runWithoutDrivers([command = '', ...args]: readonly string[]) {
   const prelude = 'mount -t tmpfs none /sys && exec "$@"';
   const program = [process.execPath, await cliFile(), command, '--json', ...args];
   const { exitCode, stdout, stderr } = await execa('unshare', [...namespace, prelude, 'sh', ...program], {
-    env: { ROOTLOOM_STORE: made.storePath },
+    env: { ROOTLOOM_STORE: made.storePath, XDG_CACHE_HOME: scratch }, // No kernel is there to try KVM with.
     reject: false,
   });
   return { exitCode, stdout, error: stderr === '' ? undefined : JSON.parse(stderr).error };
@@ -72,4 +72,15 @@ it('mount --verify refuses a disk that is not sound before it attaches anything'
   expect(exitCode).toBe(1);
   expect(error).toMatchObject({ code: 'CORRUPT', context: { path: `${JOURNALS}/system.journal` } });
   expect((await stateOf(made.store)).temporary).toEqual([]);
+});
+
+it('doctor says how to load the driver, or that there is none to load', async () => {
+  const { stdout } = await runWithoutDrivers(['doctor']);
+  const findings: { name: string; state: string; found: string; cost: string }[] = JSON.parse(stdout);
+  const finding = findings.find(({ name }) => name === 'kernel NBD');
+  expect(finding).toMatchObject({
+    state: 'limited',
+    found: expect.stringMatching(/not loaded|no driver installed/),
+  });
+  expect(finding?.cost).toMatch(/^no mount and no attach; /);
 });
