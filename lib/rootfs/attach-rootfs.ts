@@ -6,6 +6,7 @@ import type { Store } from '../storage/store.js';
 import { Cleaner } from '../util/cleaner.js';
 import { AttachedDisk, CLOSE_TIMEOUT_MS } from './attached-disk.js';
 import { checkRootfs } from './check-rootfs.js';
+import { DISK_BLOCK_BYTES } from './disk-request.js';
 import { openRootfs, type Rootfs } from './rootfs.js';
 
 export interface AttachRootfsOptions extends AttachOptions, Pick<CallOptions, 'onProgress' | 'logger'> {
@@ -30,7 +31,7 @@ export class AttachedRootfs extends AttachedDisk {
 
 /**
  * Opens a build's disk and attaches it. With `readOnly` (default false) it takes no writes; otherwise they go to an overlay that is
- * thrown away. Rejects as `openRootfs`, `checkRootfs` (with `check`) and `attach` do, and has left nothing then.
+ * thrown away. The device's logical blocks are the filesystem's, up to 4096 bytes, unless said otherwise. Rejects as `openRootfs`, `checkRootfs` (with `check`) and `attach` do, and has left nothing then.
  */
 export async function attachRootfs(
   store: Store,
@@ -47,7 +48,12 @@ export async function attachRootfs(
     );
     if (check) await checkRootfs(rootfs, call);
     const device = wrapDevice?.(rootfs.device) ?? rootfs.device;
-    const attachment = cleaner.use('the attachment', await attach(device, { ...options, readOnly }));
+    // A filesystem with blocks smaller than the device's cannot be mounted.
+    const blockSize = options.blockSize ?? Math.min((await rootfs.stats(call)).blockSize, DISK_BLOCK_BYTES);
+    const attachment = cleaner.use(
+      'the attachment',
+      await attach(device, { ...options, blockSize, readOnly }),
+    );
     return new AttachedRootfs(rootfs, attachment, cleaner.move(`the attached disk of ${buildId}`));
   } catch (error) {
     return await cleaner.runAfter(error);

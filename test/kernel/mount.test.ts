@@ -10,6 +10,7 @@ import {
   readlink,
   realpath,
   statfs,
+  truncate,
   writeFile,
 } from 'node:fs/promises';
 import { constants } from 'node:os';
@@ -23,6 +24,7 @@ import { attachEmpty } from '../../lib/rootfs/attached-disk.js';
 import { type MountRootfsOptions, mountRootfs } from '../../lib/rootfs/mount.js';
 import { openStore } from '../../lib/storage/open-store.js';
 import { startFolderUser } from '../helpers/folder-user.js';
+import { publishImage } from '../helpers/image-build.js';
 import { type MountableBuild, makeMountableBuild } from '../helpers/mountable-build.js';
 import { expectNothingAttached, isMounted } from '../helpers/nbd-state.js';
 import { stateOf } from '../helpers/store-state.js';
@@ -66,6 +68,17 @@ describe('mountRootfs', () => {
       await expect(writeFile(path.join(folder, 'file'), '')).rejects.toMatchObject({ code: 'EROFS' });
     }
     expect(await readdir(folder)).toEqual([]);
+  });
+
+  it('mounts a filesystem whose blocks are smaller than those of a disk', async () => {
+    const image = path.join(await makeScratch(), 'image');
+    await writeFile(image, '');
+    await truncate(image, 32 * 2 ** 20);
+    await execa('mke2fs', ['-q', '-t', 'ext4', '-b', '1024', image]);
+    const { id } = await publishImage(made.store, image);
+    await using _mounted = await mountRootfs(made.store, id, folder);
+    await writeFile(path.join(folder, 'file'), 'content');
+    expect((await statfs(folder)).bsize).toBe(1024);
   });
 
   it('takes writes that the build never sees', async () => {
