@@ -7,9 +7,12 @@ import { Cleaner } from '../util/cleaner.js';
 import { AttachedDisk, CLOSE_TIMEOUT_MS } from './attached-disk.js';
 import { checkRootfs } from './check-rootfs.js';
 import { DISK_BLOCK_BYTES } from './disk-request.js';
-import { openRootfs, type Rootfs } from './rootfs.js';
+import { type OpenRootfsOptions, openRootfs, type Rootfs } from './rootfs.js';
 
-export interface AttachRootfsOptions extends AttachOptions, Pick<CallOptions, 'onProgress' | 'logger'> {
+export interface AttachRootfsOptions
+  extends AttachOptions,
+    Pick<CallOptions, 'onProgress' | 'logger'>,
+    Pick<OpenRootfsOptions, 'isolation'> {
   /** Run `checkRootfs` first, and do not attach a disk that is not sound; default false. */
   check?: boolean | undefined;
   /** Gives what is attached in place of the disk, as a logging device over it. The caller closes it, after the end. */
@@ -36,7 +39,15 @@ export class AttachedRootfs extends AttachedDisk {
 export async function attachRootfs(
   store: Store,
   buildId: string,
-  { check = false, wrapDevice, onProgress, logger, readOnly = false, ...options }: AttachRootfsOptions = {},
+  {
+    check = false,
+    isolation,
+    wrapDevice,
+    onProgress,
+    logger,
+    readOnly = false,
+    ...options
+  }: AttachRootfsOptions = {},
 ): Promise<AttachedRootfs> {
   const { signal } = options;
   const cleaner = new Cleaner(`the attached disk of ${buildId}`, { timeoutMs: CLOSE_TIMEOUT_MS });
@@ -44,7 +55,7 @@ export async function attachRootfs(
     const call = { signal, onProgress, logger };
     const rootfs = cleaner.use(
       'the disk',
-      await openRootfs(store, buildId, { writable: !readOnly, ...call }),
+      await openRootfs(store, buildId, { writable: !readOnly, isolation, ...call }),
     );
     if (check) await checkRootfs(rootfs, call);
     const device = wrapDevice?.(rootfs.device) ?? rootfs.device;

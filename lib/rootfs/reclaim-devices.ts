@@ -8,6 +8,8 @@ export interface ReclaimReport {
   unmounted: Unmounted[];
   /** The devices that are free again: `/dev/nbd3`. */
   reclaimed: string[];
+  /** Those that are free when their last user has gone, as it is after a lazy unmount. */
+  inUse: string[];
 }
 
 /**
@@ -29,7 +31,12 @@ export async function reclaimDevices({ signal, logger }: CallOptions = {}): Prom
   const still = new Set(
     (await nbdDevices({ signal })).filter(({ use }) => use === 'left').map(({ path }) => path),
   );
-  const reclaimed = left.map(({ path }) => path).filter((path) => !still.has(path));
-  logger?.info({ unmounted, reclaimed }, 'cleared up after dead attachments');
-  return { unmounted, reclaimed };
+  const paths = left.map(({ path }) => path);
+  const report = {
+    unmounted,
+    reclaimed: paths.filter((path) => !still.has(path)),
+    inUse: paths.filter((path) => still.has(path)),
+  };
+  logger?.info(report, 'cleared up after dead attachments');
+  return report;
 }

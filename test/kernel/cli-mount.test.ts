@@ -191,7 +191,7 @@ describe('rootloom devices --reclaim', () => {
     const { exitCode, answer } = await runJson('devices', '--reclaim');
     expect({ exitCode, answer }).toEqual({
       exitCode: 0,
-      answer: { unmounted: [{ device, path: folder, lazily: false }], reclaimed: [device] },
+      answer: { unmounted: [{ device, path: folder, lazily: false }], reclaimed: [device], inUse: [] },
     });
     await using _next = await openStore(made.storePath); // Removes what the process has left in the store.
   });

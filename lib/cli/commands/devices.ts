@@ -33,11 +33,13 @@ function formatDevices(devices: readonly NbdDevice[]): string {
   return `${rows.length === 0 ? '' : `${formatTable(['device', 'use', 'size', 'pid'], rows)}\n`}${free.length} of ${devices.length} free`;
 }
 
-function formatReport({ unmounted, reclaimed }: ReclaimReport): string {
+function formatReport({ unmounted, reclaimed, inUse }: ReclaimReport): string {
   const lines = unmounted.map(({ path, device, lazily, reason }) =>
     lazily ? `unmounted ${path} of ${device} lazily: ${reason}` : `unmounted ${path} of ${device}`,
   );
-  return [...lines, ...reclaimed.map((device) => `reclaimed ${device}`)].join('\n') || 'nothing to reclaim';
+  lines.push(...reclaimed.map((device) => `reclaimed ${device}`));
+  lines.push(...inUse.map((device) => `${device} is in use, and free when its last user has gone`));
+  return lines.join('\n') || 'nothing to reclaim';
 }
 
 export function addDevicesCommand(program: Command, { signal }: CommandContext): void {

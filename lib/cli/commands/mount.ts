@@ -1,7 +1,14 @@
 /** `rootloom mount ID DIR`: a build's disk in a folder of this machine, until interrupted. */
 import type { Command } from 'commander';
-import { type AttachedRootfs, attachRootfs, type Device, type Mount, mountRootfs } from '../../index.js';
-import { parseConnections, parseId, UsageError } from '../arguments.js';
+import {
+  type AttachedRootfs,
+  attachRootfs,
+  type Device,
+  type Isolation,
+  type Mount,
+  mountRootfs,
+} from '../../index.js';
+import { isolationOption, parseConnections, parseId, UsageError } from '../arguments.js';
 import { type CommandContext, type GlobalOptions, withGlobalOptions, withStore } from '../context.js';
 import { holdDisk } from '../held-disk.js';
 import { OperationLog } from '../operation-log.js';
@@ -15,6 +22,7 @@ interface MountCommandOptions extends GlobalOptions {
   log?: boolean;
   options?: string;
   connections?: number;
+  isolation?: Isolation;
 }
 
 function checkOptions(
@@ -37,14 +45,14 @@ export async function holdRootfs(
   context: CommandContext,
 ): Promise<void> {
   const { signal } = context;
-  const { readOnly = false, verify: check = false, json = false, connections } = options;
+  const { readOnly = false, verify: check = false, json = false, connections, isolation } = options;
   await withStore(options, context, async (store) => {
     await using log = new OperationLog(json);
     const wrapDevice = options.log === true ? (disk: Device) => log.watch(disk) : undefined;
     const mountOptions = options.options?.split(',');
     const open = () =>
       withProgress<AttachedRootfs | Mount>(`attach ${id}`, json, (onProgress) => {
-        const how = { readOnly, check, connections, wrapDevice, signal, onProgress };
+        const how = { readOnly, check, isolation, connections, wrapDevice, signal, onProgress };
         if (folder === undefined) return attachRootfs(store, id, how);
         return mountRootfs(store, id, folder, { ...how, options: mountOptions });
       });
@@ -69,6 +77,7 @@ export function addMountCommand(program: Command, context: CommandContext): void
       .argument('[folder]', 'to mount on; it must exist')
       .option('--read-only', 'take no writes')
       .option('--device-only', 'attach the disk as /dev/nbdN, and mount nothing')
+      .addOption(isolationOption())
       .option('--verify', 'check filesystem and journald files first, and refuse what is not sound')
       .option('--log', 'show every operation of the device on standard error')
       .option('--options <list>', 'of the mount, as mount -o takes them; nosuid and nodev stand before them')
