@@ -1,0 +1,91 @@
+/**
+ * Overlays under writers, cuts and seals.
+ *
+ * Measures: first-touch writes of 4 KiB into an overlay over a chain 64 deep, by threads that call the device and by fio over NBD at
+ * depth 64; how long a cut takes of an overlay that is written on meanwhile; and a seal beside `cp` of the same blocks into a file, each
+ * with what making it durable takes, both from an upper that is stored already. Does not measure: reading, and filesystems with
+ * reflinks, where sealing takes no copy.
+ */
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { execa } from 'execa';
+import { createOverlay, type Device, openChain, serve } from '../../lib/index.js';
+import { summarizeHeader } from '../../lib/native/header.js';
+import type { Bench, Benchmark } from '../harness/bench.js';
+import { buildChainBench, measureNatively } from '../harness/chain.js';
+import type { Sample } from '../harness/point.js';
+
+const DEPTH = 64;
+
+/** The chain that the native measures have made, opened here. */
+async function openSampleChain(bench: Bench): Promise<Device> {
+  const headerPath = path.join(bench.folder, `chain-${DEPTH}`);
+  const header = await readFile(headerPath);
+  const { sources } = await summarizeHeader(header);
+  const diffs = sources.map(({ buildId }) => [buildId, { path: `${headerPath}-${buildId}` }] as const);
+  return await openChain({ header, diffs: Object.fromEntries(diffs) });
+}
+
+/** Writes every block of a new overlay once, in random order, through an export of this process. */
+async function writeWithFio(bench: Bench, chain: Device, jobs: number): Promise<Sample> {
+  await using overlay = await createOverlay(chain, { upperPath: path.join(bench.folder, 'served-upper') });
+  await using server = await serve(overlay, { socketPath: path.join(bench.folder, 'overlay.sock') });
+  const share = overlay.size / jobs;
+  const load = ['--ioengine=nbd', `--uri=${server.uri}`, '--rw=randwrite', '--bs=4k', '--iodepth=64'];
+  const parts = [`--size=${share}`, `--offset_increment=${share}`, `--numjobs=${jobs}`, '--group_reporting'];
+  const output = ['--name=load', '--output-format=json', '--refill_buffers'];
+  const { stdout } = await execa('fio', [...output, ...load, ...parts], { cwd: bench.folder });
+  const { dataBlocks } = overlay.stats();
+  if (dataBlocks !== overlay.size / overlay.blockSize) throw new Error('Not every block was written');
+  await server.discard();
+  return { value: JSON.parse(stdout).jobs[0].write.iops as number };
+}
+
+async function measureWrites(bench: Bench): Promise<void> {
+  const native = (threads: number) => () =>
+    measureNatively(bench, { measure: 'writes', variant: 'random', count: threads });
+  await native(1)(); // Makes the chain.
+  const chain = bench.cleaner.use('the chain', await openSampleChain(bench));
+  const served = 'fio over NBD, 1 connection';
+  await bench.point({
+    name: `4 KiB random first-touch writes, chain ${DEPTH} deep`,
+    unit: 'IOPS',
+    reference: served,
+    peers: {
+      [served]: () => writeWithFio(bench, chain, 1),
+      'fio over NBD, 2 connections': () => writeWithFio(bench, chain, 2),
+      'the device, 1 thread': native(1),
+      'the device, 2 threads': native(2),
+      'the device, 4 threads': native(4),
+    },
+    goals: [{ peer: served, limit: 100_000 }],
+  });
+}
+
+export const benchmark: Benchmark = {
+  title: 'Overlays: writing, cutting, sealing',
+  rounds: 5,
+  async run(bench) {
+    await buildChainBench();
+    await measureWrites(bench);
+    const dirtyMiB = bench.quick ? 64 : 2048;
+    const cut = `cut with ${dirtyMiB} MiB dirty`;
+    await bench.point({
+      name: 'a cut of an overlay that is written on',
+      unit: 'ms',
+      reference: cut,
+      peers: { [cut]: () => measureNatively(bench, { measure: 'cut', count: dirtyMiB }) },
+      goals: [{ peer: cut, limit: 20 }],
+    });
+    const sealedMiB = bench.quick ? 16 : 512;
+    const sealing = (variant: string) => () =>
+      measureNatively(bench, { measure: 'seal', variant, count: sealedMiB });
+    await bench.point({
+      name: `${sealedMiB} MiB to a durable file`,
+      unit: 'MiB/s',
+      reference: 'cp and sync',
+      peers: { 'cp and sync': sealing('cp'), seal: sealing('seal') },
+      goals: [{ peer: 'seal', of: 'cp and sync', limit: 0.8 }],
+    });
+  },
+};
