@@ -33,12 +33,13 @@ async function writeWithFio(bench: Bench, chain: Device, jobs: number): Promise<
   const share = overlay.size / jobs;
   const load = ['--ioengine=nbd', `--uri=${server.uri}`, '--rw=randwrite', '--bs=4k', '--iodepth=64'];
   const parts = [`--size=${share}`, `--offset_increment=${share}`, `--numjobs=${jobs}`, '--group_reporting'];
-  const output = ['--name=load', '--output-format=json', '--refill_buffers'];
-  const { stdout } = await execa('fio', [...output, ...load, ...parts], { cwd: bench.folder });
+  const report = path.join(bench.folder, 'fio.json'); // On its output fio also talks.
+  const output = ['--name=load', '--output-format=json', `--output=${report}`];
+  await execa('fio', [...output, ...load, ...parts], { cwd: bench.folder });
   const { dataBlocks } = overlay.stats();
   if (dataBlocks !== overlay.size / overlay.blockSize) throw new Error('Not every block was written');
   await server.discard();
-  return { value: JSON.parse(stdout).jobs[0].write.iops as number };
+  return { value: JSON.parse(await readFile(report, 'utf8')).jobs[0].write.iops as number };
 }
 
 async function measureWrites(bench: Bench): Promise<void> {
