@@ -78,6 +78,28 @@ Result<std::vector<Extent>> OverlayView::Extents(Range range, size_t max_count) 
   return std::move(extents).Take();
 }
 
+Result<std::vector<Origin>> OverlayView::Origins(Range range, size_t max_count) const {
+  OriginList origins(max_count);
+  const uint64_t block_size = upper->block_size();
+  const uint64_t end_block = EndBlock(range.end_bytes(), block_size);
+  for (uint64_t offset = range.offset_bytes; offset < range.end_bytes();) {
+    const BlockRun run = upper->states().RunAt(offset / block_size, end_block);
+    uint64_t end = std::min(run.end_block() * block_size, range.end_bytes());
+    if (run.state == BlockState::kAbsent && offset < below_size_bytes) {
+      end = std::min(end, below_size_bytes);
+      ROOTLOOM_ASSIGN_OR_RETURN(std::vector<Origin> held, below->Origins({offset, end - offset}, max_count));
+      for (const Origin& origin : held) {
+        if (!origins.Add(origin)) return std::move(origins).Take();
+      }
+      end = held.back().range.end_bytes();
+    } else if (!origins.Add({{offset, end - offset}, kNoOrigin})) {
+      break;
+    }
+    offset = end;
+  }
+  return std::move(origins).Take();
+}
+
 void OverlayView::Prefetch(std::span<const Range> ranges, uint64_t size_bytes) const {
   const uint64_t block_size = upper->block_size();
   std::vector<Range> wanted;
@@ -114,6 +136,12 @@ Status OverlayCut::DoRead(uint64_t offset_bytes, std::span<std::byte> buffer) {
 Result<std::vector<Extent>> OverlayCut::DoExtents(Range range, size_t max_count) {
   Gate::Pass pass(gate_);
   return view_.upper == nullptr ? view_.below->Extents(range, max_count) : view_.Extents(range, max_count);
+}
+
+Result<std::vector<Origin>> OverlayCut::DoOrigins(Range range, size_t max_count) {
+  Gate::Pass pass(gate_);
+  if (view_.upper == nullptr) return std::vector<Origin>{{range, kNoOrigin}};
+  return view_.Origins(range, max_count);
 }
 
 void OverlayCut::DoPrefetch(std::span<const Range> ranges) {

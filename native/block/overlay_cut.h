@@ -28,6 +28,8 @@ struct OverlayView {
   Status Read(uint64_t offset_bytes, std::span<std::byte> buffer) const;
   Status ReadBelow(uint64_t offset_bytes, std::span<std::byte> buffer) const;
   Result<std::vector<Extent>> Extents(Range range, size_t max_count) const;
+  // What below says of its part; the upper's is of no origin.
+  Result<std::vector<Origin>> Origins(Range range, size_t max_count) const;
   // Passes on what reading would ask for below.
   void Prefetch(std::span<const Range> ranges, uint64_t size_bytes) const;
   // Of everything below that is not stored for good.
@@ -66,6 +68,8 @@ class OverlayCut final : public Device {
   Status DoZero(Range range, Durability durability) override;
   Status DoTrim(Range range) override;
   Result<std::vector<Extent>> DoExtents(Range range, size_t max_count) override;
+  // After Settle all of it is of no origin: the sealed chain counts its builds in another way than the one before.
+  Result<std::vector<Origin>> DoOrigins(Range range, size_t max_count) override;
   void DoPrefetch(std::span<const Range> ranges) override;
 
  private:

@@ -31,7 +31,11 @@ Result<std::shared_ptr<OverlayDevice>> OverlayDevice::Create(std::shared_ptr<Dev
 }
 
 OverlayDevice::OverlayDevice(std::string name, OverlayView view, uint64_t size_bytes)
-    : name_(std::move(name)), block_size_(view.upper->block_size()), view_(std::move(view)), size_bytes_(size_bytes) {}
+    : name_(std::move(name)),
+      origin_names_(view.below->OriginNames()),
+      block_size_(view.upper->block_size()),
+      view_(std::move(view)),
+      size_bytes_(size_bytes) {}
 
 uint64_t OverlayDevice::RoundUpToBlock(uint64_t offset_bytes) const {
   return (offset_bytes + block_size_ - 1) & ~uint64_t{block_size_ - 1};
@@ -69,6 +73,12 @@ Result<std::vector<Extent>> OverlayDevice::DoExtents(Range range, size_t max_cou
   Gate::Pass pass(gate_);
   ROOTLOOM_RETURN_IF_ERROR(CheckRange("map extents of", range));
   return view_.Extents(range, max_count);
+}
+
+Result<std::vector<Origin>> OverlayDevice::DoOrigins(Range range, size_t max_count) {
+  Gate::Pass pass(gate_);
+  ROOTLOOM_RETURN_IF_ERROR(CheckRange("map origins of", range));
+  return view_.Origins(range, max_count);
 }
 
 void OverlayDevice::DoPrefetch(std::span<const Range> ranges) {

@@ -47,6 +47,8 @@ class OverlayDevice final : public Device {
   uint64_t size_bytes() const override { return size_bytes_.load(std::memory_order_acquire); }
   uint32_t block_size() const override { return block_size_; }
   bool writable() const override { return !frozen(); }
+  // Those of the base; what was written to the overlay is of no origin, also when it has been cut and sealed since.
+  std::vector<std::string> OriginNames() const override { return origin_names_; }
 
   // Makes durable what was written, also before cuts that are not settled. When the kernel reports that written data
   // was lost, the data stays lost: this and every later Flush fail with that error.
@@ -104,6 +106,7 @@ class OverlayDevice final : public Device {
   Status DoZero(Range range, Durability durability) override;
   Status DoTrim(Range range) override;
   Result<std::vector<Extent>> DoExtents(Range range, size_t max_count) override;
+  Result<std::vector<Origin>> DoOrigins(Range range, size_t max_count) override;
   // Passes on what reading would ask the base for.
   void DoPrefetch(std::span<const Range> ranges) override;
 
@@ -129,6 +132,7 @@ class OverlayDevice final : public Device {
   uint64_t RoundUpToBlock(uint64_t offset_bytes) const;
 
   const std::string name_;
+  const std::vector<std::string> origin_names_;
   const uint32_t block_size_;
 
   mutable Gate gate_;

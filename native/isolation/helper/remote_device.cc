@@ -137,7 +137,8 @@ Status RemoteDevice::Run(const Call& call) {
 Status RemoteDevice::DoRead(uint64_t offset_bytes, std::span<std::byte> buffer) {
   while (!buffer.empty()) {
     const std::span<std::byte> piece = buffer.first(std::min<size_t>(buffer.size(), nbd::kMaxPayloadBytes));
-    const Call call{.command = Command::kRead, .range = {offset_bytes, piece.size()}};
+    // In one piece: what is known here of an answer is its length, not how many holes are in it.
+    const Call call{.command = Command::kRead, .range = {offset_bytes, piece.size()}, .flags = nbd::kCommandFlagDf};
     ROOTLOOM_RETURN_IF_ERROR(Send(call));
     ROOTLOOM_ASSIGN_OR_RETURN(const Reply reply, ReceiveReply(call));
     if (reply.type == nbd::kReplyTypeOffsetHole && reply.payload_bytes == sizeof(nbd::OffsetHole)) {

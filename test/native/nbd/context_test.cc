@@ -1,6 +1,7 @@
 // Metadata contexts and sparse reads: what a client is told about data besides the data.
 #include <gtest/gtest.h>
 
+#include "native/block/overlay_device.h"
 #include "test/native/nbd/harness.h"
 
 namespace rootloom::nbd {
@@ -15,6 +16,7 @@ using testing::Pattern;
 using testing::RawClient;
 using testing::Reply;
 using testing::Served;
+using testing::SocketFolder;
 
 constexpr uint64_t kSize = 4 << 20;
 constexpr uint64_t kPartBytes = 64 << 10;
@@ -119,6 +121,25 @@ TEST(OriginContextTest, WorksWithoutTheAllocationContext) {
   ASSERT_TRUE(reply.has_value());
   EXPECT_EQ(reply->contexts.size(), 1u);
   EXPECT_EQ(reply->contexts[kOriginsId].size(), 1u);
+}
+
+TEST(OriginContextTest, SeesThroughAnOverlayWhatWasNotWrittenThere) {
+  SocketFolder folder;
+  auto overlay = OverlayDevice::Create(std::make_shared<PartsDevice>(), folder.File("upper"), 2 * kSize, 4096).value();
+  EXPECT_EQ(overlay->OriginNames(), (std::vector<std::string>{"first", "second"}));
+  ASSERT_TRUE(overlay->Write(kPartBytes + 4096, Pattern(8192, 1)).ok());
+  ASSERT_TRUE(overlay->Zero({2 * kPartBytes, 4096}).ok());
+  const std::vector<Origin> expected = {
+      {{0, kPartBytes}, kNoOrigin},           {{kPartBytes, 4096}, 1},
+      {{kPartBytes + 4096, 8192}, kNoOrigin}, {{kPartBytes + 12288, kPartBytes - 12288}, 1},
+      {{2 * kPartBytes, 4096}, kNoOrigin},    {{2 * kPartBytes + 4096, kPartBytes - 4096}, 2}};
+  EXPECT_EQ(overlay->Origins({0, 3 * kPartBytes}).value(), expected);
+  EXPECT_EQ(overlay->Origins({kSize, kSize}).value(), (std::vector<Origin>{{{kSize, kSize}, kNoOrigin}}));
+  // A cut changes nothing; once it is read from another chain, its own numbers mean nothing any more.
+  auto cut = overlay->Cut(folder.File("next")).value();
+  EXPECT_EQ(overlay->Origins({0, 3 * kPartBytes}).value(), expected);
+  ASSERT_TRUE(cut->Settle(NewMemoryDevice(2 * kSize)).ok());
+  EXPECT_EQ(overlay->Origins({0, 3 * kPartBytes}).value(), (std::vector<Origin>{{{0, 3 * kPartBytes}, kNoOrigin}}));
 }
 
 // ---- Sparse reads ----

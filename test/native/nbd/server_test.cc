@@ -222,6 +222,30 @@ TEST(ServerTest, SurvivesAClientThatLeavesAtAnyByte) {
   EXPECT_TRUE(served.server().Close().ok());
 }
 
+// The other half: one that asks for everything, and leaves with so much of the answers taken.
+TEST(ServerTest, SurvivesAClientThatLeavesAtAnyByteOfTheAnswers) {
+  auto device = NewMemoryDevice(kSize);
+  Served served(device);
+  Bytes stream;
+  for (const Bytes& part : WholeSession()) stream.insert(stream.end(), part.begin(), part.end());
+  RawClient bystander = served.ConnectReady();
+  size_t answer_bytes = 0;
+  {
+    RawClient client = served.Connect();
+    ASSERT_TRUE(client.Send(stream));
+    while (client.Receive(1)) ++answer_bytes;
+  }
+  ASSERT_GT(answer_bytes, 600u);
+  for (size_t length = 0; length < answer_bytes; ++length) {
+    RawClient client = served.Connect();
+    ASSERT_TRUE(client.connected());
+    ASSERT_TRUE(client.Send(stream));
+    ASSERT_TRUE(client.Receive(length).has_value());
+  }
+  EXPECT_EQ(bystander.ErrorOf(Command::kWrite, 4096, 512, 0, Pattern(512, 2)), WireError::kNone);
+  EXPECT_TRUE(served.server().Close().ok());
+}
+
 TEST(ServerTest, SurvivesRandomBytes) {
   Served served(NewMemoryDevice(kSize));
   RawClient bystander = served.ConnectReady();
