@@ -57,7 +57,7 @@ OverlayView OverlayDevice::view() const {
 }
 
 OverlayStats OverlayDevice::Stats() const {
-  Gate::Pass pass(gate_);
+  std::lock_guard lock(stats_mutex_);
   return {view_.upper->states().data_count(), view_.upper->states().zero_count()};
 }
 
@@ -203,6 +203,7 @@ Result<std::shared_ptr<OverlayCut>> OverlayDevice::Cut(const std::string& upper_
   // The size may have changed before the gate was closed.
   if (upper->states().block_count() != block_count()) ROOTLOOM_RETURN_IF_ERROR(upper->Resize(block_count()));
   const std::shared_ptr<OverlayCut> cut(new OverlayCut("cut of " + name_, size_bytes(), view_));
+  std::lock_guard lock(stats_mutex_);
   view_ = {.upper = std::move(upper), .below = cut, .below_as_cut = cut, .below_size_bytes = size_bytes()};
   return cut;
 }

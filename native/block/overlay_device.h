@@ -15,6 +15,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
@@ -97,7 +98,7 @@ class OverlayDevice final : public Device {
   // REQUIRES: nothing is written meanwhile.
   Status CopyChangesTo(Device& target, const CallContext& context);
 
-  // Of the newest upper. Never waits but for a cut or resize.
+  // Of the newest upper. Never waits.
   OverlayStats Stats() const;
 
  protected:
@@ -138,6 +139,8 @@ class OverlayDevice final : public Device {
   mutable Gate gate_;
   // Changed with the gate closed only.
   OverlayView view_;
+  mutable std::mutex
+      stats_mutex_;  // held for a moment only, also by who changes view_.upper, so that Stats need not pass
   std::atomic<uint64_t> size_bytes_;
   std::atomic<bool> frozen_ = false;
 };

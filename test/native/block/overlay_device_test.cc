@@ -5,10 +5,12 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <latch>
 #include <thread>
 
 #include "native/block/faulty_device.h"
@@ -182,6 +184,48 @@ TEST_F(OverlayTest, ResizeWaitsForRunningOperationsAndLosesNone) {
   ASSERT_TRUE(IsOk(overlay->Resize(32 * kBlock)));
   ASSERT_TRUE(IsOk(overlay->Resize(64 * kBlock)));
   EXPECT_TRUE(IsAllZero(ReadAll(*overlay, {32 * kBlock, 32 * kBlock})));
+}
+
+// Every read waits until it is let go.
+class StuckDevice final : public Device {
+ public:
+  std::string name() const override { return "stuck device"; }
+  uint64_t size_bytes() const override { return 8 * kBlock; }
+  uint32_t block_size() const override { return kBlock; }
+  bool writable() const override { return false; }
+  Status Flush() override { return Status::Ok(); }
+
+  std::latch reading{1};
+  std::latch let_go{1};
+
+ protected:
+  Status DoRead(uint64_t, std::span<std::byte>) override {
+    reading.count_down();
+    let_go.wait();
+    return Status::Ok();
+  }
+  Status DoWrite(uint64_t, std::span<const std::byte>, Durability) override { return Status::Ok(); }
+  Status DoZero(Range, Durability) override { return Status::Ok(); }
+  Status DoTrim(Range) override { return Status::Ok(); }
+  Result<std::vector<Extent>> DoExtents(Range range, size_t) override { return std::vector<Extent>{{range}}; }
+};
+
+// Whoever watches an overlay is not held up by a device below it that hangs, nor by who waits for that.
+TEST_F(OverlayTest, StatsWaitForNothing) {
+  const auto stuck = std::make_shared<StuckDevice>();
+  const auto overlay = OverlayDevice::Create(stuck, folder_.File("upper"), 8 * kBlock, kBlock).value();
+  std::thread reader([&] { ReadAll(*overlay); });
+  stuck->reading.wait();
+  std::thread resizer([&] { EXPECT_TRUE(IsOk(overlay->Resize(4 * kBlock))); });
+  std::this_thread::sleep_for(
+      std::chrono::milliseconds(50));  // So that it waits already, though nothing depends on it.
+  EXPECT_EQ(overlay->Stats().data_blocks, 0u);
+  EXPECT_FALSE(overlay->frozen());
+  EXPECT_EQ(overlay->size_bytes(), 8 * kBlock);
+  stuck->let_go.count_down();
+  reader.join();
+  resizer.join();
+  EXPECT_EQ(overlay->size_bytes(), 4 * kBlock);
 }
 
 TEST_F(OverlayTest, FreezeEndsWriting) {
