@@ -12,24 +12,36 @@ constexpr size_t kBlockBytes = 4096;
 // Where ext4 keeps content that lies in the inode.
 constexpr std::string_view kInlineData = "system.data";
 
-enum class Form : uint8_t { kPlain, kHasInodes, kBroken };
-
-// Looks at the entries of a list, which begins at offset and may not reach beyond area.
-Form FormOf(std::span<const std::byte> area, size_t offset, size_t& end) {
+// What there is in a list of entries.
+struct EntryList {
+  size_t end = 0;                   // of the entries, before the mark that ends them
+  uint64_t inode_value_blocks = 0;  // of values that lie in inodes of their own
+  bool is_sound = false;
   bool has_inodes = false;
+
+  bool can_be_taken_over() const { return is_sound && !has_inodes; }
+};
+
+// Looks at the entries that begin at offset and may not reach beyond area.
+EntryList ListEntries(std::span<const std::byte> area, size_t offset) {
+  EntryList list;
   for (;;) {
     uint32_t head = 0;
-    if (offset + sizeof head > area.size()) return Form::kBroken;
+    if (offset + sizeof head > area.size()) return list;
     std::memcpy(&head, area.data() + offset, sizeof head);
     if (head == 0) break;
     ext2_ext_attr_entry entry;
-    if (offset + sizeof entry > area.size()) return Form::kBroken;
+    if (offset + sizeof entry > area.size()) return list;
     std::memcpy(&entry, area.data() + offset, sizeof entry);
-    has_inodes = has_inodes || entry.e_value_inum != 0;
+    if (entry.e_value_inum != 0) {
+      list.has_inodes = true;
+      list.inode_value_blocks += (uint64_t{entry.e_value_size} + kBlockBytes - 1) / kBlockBytes;
+    }
     offset += EXT2_EXT_ATTR_LEN(entry.e_name_len);
   }
-  end = offset;
-  return has_inodes ? Form::kHasInodes : Form::kPlain;
+  list.end = offset;
+  list.is_sound = true;
+  return list;
 }
 
 // The attributes inside an inode: empty when there are none.
@@ -94,10 +106,9 @@ Result<bool> AttributeCopy::CanTakeOver(const SourceInode& from) {
   const bool has_extra = EXT2_INODE_SIZE(source_.raw()->super) > EXT2_GOOD_OLD_INODE_SIZE;
   const auto inside = has_extra ? InsideOf(from.raw, fields.i_extra_isize) : std::span<const std::byte>();
   if (!inside.empty()) {
-    size_t end = 0;
     const bool same_size = EXT2_INODE_SIZE(source_.raw()->super) == EXT2_INODE_SIZE(target_.raw()->super);
     // What is not well-formed is for libext2fs to refuse.
-    if (!same_size || FormOf(inside, 0, end) != Form::kPlain) return false;
+    if (!same_size || !ListEntries(inside, 0).can_be_taken_over()) return false;
     if ((fields.i_flags & EXT4_INLINE_DATA_FL) != 0) return false;
   }
   const uint64_t block = ext2fs_file_acl_block(source_.raw(), reinterpret_cast<const ext2_inode*>(&fields));
@@ -105,8 +116,7 @@ Result<bool> AttributeCopy::CanTakeOver(const SourceInode& from) {
   const auto known = blocks_.find(block);
   if (known != blocks_.end()) return known->second.target_block != 0;
   ROOTLOOM_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, ReadBlock(block, from.number));
-  size_t end = 0;
-  if (FormOf(bytes, sizeof(ext2_ext_attr_header), end) == Form::kPlain) return true;
+  if (ListEntries(bytes, sizeof(ext2_ext_attr_header)).can_be_taken_over()) return true;
   blocks_.emplace(block, SharedBlock{});
   return false;
 }
@@ -140,11 +150,11 @@ Status AttributeCopy::WriteBlocks(const CallContext& context) {
     if (shared.target_block == 0) continue;
     ROOTLOOM_RETURN_IF_ERROR(context.CheckStopped(kWrite));
     ROOTLOOM_ASSIGN_OR_RETURN(std::vector<std::byte> bytes, ReadBlock(source_block, 0));
-    size_t end = 0;
-    if (FormOf(bytes, sizeof(ext2_ext_attr_header), end) != Form::kPlain) {
+    const EntryList list = ListEntries(bytes, sizeof(ext2_ext_attr_header));
+    if (!list.can_be_taken_over()) {
       return Status::Corrupt(kRead, "block " + std::to_string(source_block) + " changed while it was read");
     }
-    if (bytes.size() < kBlockBytes) bytes = Stretch(bytes, end);
+    if (bytes.size() < kBlockBytes) bytes = Stretch(bytes, list.end);
     reinterpret_cast<ext2_ext_attr_header*>(bytes.data())->h_refcount = shared.inode_count;
     ROOTLOOM_RETURN_IF_ERROR(
         target_.Check(ext2fs_write_ext_attr3(target_.raw(), shared.target_block, bytes.data(), 0), kWrite));
@@ -172,7 +182,24 @@ Status AttributeCopy::SetAll(const Other& other) {
     }
     ROOTLOOM_RETURN_IF_ERROR(target_.Check(code, kWrite));
   }
-  return Status::Ok();
+  return ChargeInodes(other.target);
+}
+
+// As the kernel does, a file is charged for the blocks of its values in inodes; libext2fs leaves that out.
+Status AttributeCopy::ChargeInodes(ext2_ino_t number) {
+  ext2_filsys fs = target_.raw();
+  NewInode inode(number, {}, EXT2_INODE_SIZE(fs->super));
+  const int inode_bytes = static_cast<int>(inode.bytes().size());
+  ROOTLOOM_RETURN_IF_ERROR(target_.Check(ext2fs_read_inode_full(fs, number, inode.base(), inode_bytes), kWrite));
+  uint64_t blocks = ListEntries(InsideOf(inode.bytes(), inode.fields().i_extra_isize), 0).inode_value_blocks;
+  if (const uint64_t block = ext2fs_file_acl_block(fs, inode.base()); block != 0) {
+    std::vector<std::byte> bytes(fs->blocksize);
+    ROOTLOOM_RETURN_IF_ERROR(target_.Check(ext2fs_read_ext_attr3(fs, block, bytes.data(), number), kWrite));
+    blocks += ListEntries(bytes, sizeof(ext2_ext_attr_header)).inode_value_blocks;
+  }
+  if (blocks == 0) return Status::Ok();
+  ROOTLOOM_RETURN_IF_ERROR(target_.Check(ext2fs_iblk_add_blocks(fs, inode.base(), blocks), kWrite));
+  return target_.Check(ext2fs_write_inode_full(fs, number, inode.base(), inode_bytes), kWrite);
 }
 
 Status AttributeCopy::SetOthers(const CallContext& context) {

@@ -42,6 +42,7 @@ class AttributeCopy {
   Result<bool> CanTakeOver(const SourceInode& from);
   Result<std::vector<std::byte>> ReadBlock(uint64_t block, ext2_ino_t owner);
   Status SetAll(const Other& other);
+  Status ChargeInodes(ext2_ino_t number);
 
   Filesystem& source_;
   Filesystem& target_;

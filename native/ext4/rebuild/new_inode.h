@@ -10,10 +10,10 @@ namespace rootloom {
 
 class NewInode {
  public:
-  // Begins as a copy of the source's, as far as the new inode reaches. REQUIRES: raw holds at least the fields
+  // Begins as a copy of raw, as far as both reach, and zeros behind it.
   NewInode(ext2_ino_t number, std::span<const std::byte> raw, size_t inode_bytes)
       : number_(number), raw_(inode_bytes / sizeof(uint64_t)) {
-    std::memcpy(raw_.data(), raw.data(), std::min(raw.size(), inode_bytes));
+    if (!raw.empty()) std::memcpy(raw_.data(), raw.data(), std::min(raw.size(), inode_bytes));
   }
 
   ext2_ino_t number() const { return number_; }

@@ -1,0 +1,150 @@
+import { randomUUID } from 'node:crypto';
+import { mkdir, readFile, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { execa } from 'execa';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openChain, sealDevice, sealOverlay } from '../../../lib/native/chain.js';
+import { copyDeviceToFile, type Device, openFileDevice } from '../../../lib/native/device.js';
+import { openTree } from '../../../lib/native/ext4-tree.js';
+import { compareTrees, type TreeDifference } from '../../../lib/native/ext4-tree-compare.js';
+import { createOverlay } from '../../../lib/native/overlay.js';
+import { rebuildDisk } from '../../../lib/native/rebuild.js';
+import { makeHardImage, VARIANTS, writeHardContent, writeSparse } from '../../helpers/hard-image.js';
+import { makeScratchFolder } from '../../helpers/temporary.js';
+import { expectClean } from './tree-testing.js';
+
+const MIB = 1024 ** 2;
+
+let folder: string;
+let content: string;
+
+beforeAll(async () => {
+  folder = await makeScratchFolder();
+  content = path.join(folder, 'content');
+  await writeHardContent(content);
+}, 60_000);
+
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+let count = 0;
+function newPath(kind: string): string {
+  count += 1;
+  return path.join(folder, `${kind}-${count}`);
+}
+
+async function findDifferences(a: Device, b: Device): Promise<TreeDifference[]> {
+  await using first = await openTree(a);
+  await using second = await openTree(b);
+  const found: TreeDifference[] = [];
+  const all = { atime: true, ctime: true, birthtime: true, generation: true };
+  for await (const difference of compareTrees(first, second, all)) found.push(difference);
+  return found;
+}
+
+/** Where blocks have another size, or content lay in an inode, holes do too. */
+function withoutHoles(differences: TreeDifference[]): TreeDifference[] {
+  return differences.filter(({ what }) => what.some((aspect) => aspect !== 'holes'));
+}
+
+async function exportAndCheck(device: Device): Promise<string> {
+  const raw = newPath('raw');
+  await copyDeviceToFile(device, raw);
+  expectClean(raw);
+  return raw;
+}
+
+async function debugfs(image: string, request: string): Promise<string> {
+  const { stdout } = await execa('debugfs', ['-R', request, image]);
+  return stdout;
+}
+
+interface SealedBuild {
+  device: Device;
+  header: Buffer;
+  diffs: Record<string, { path: string }>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** Seals by `seal`, and opens what was sealed together with the diffs below it. */
+async function openSealed(
+  diffs: SealedBuild['diffs'],
+  seal: (request: { buildId: string; diffPath: string; headerPath: string }) => Promise<unknown>,
+): Promise<SealedBuild> {
+  const request = { buildId: randomUUID(), diffPath: newPath('diff'), headerPath: newPath('header') };
+  await seal(request);
+  const header = await readFile(request.headerPath);
+  const all = { ...diffs, [request.buildId]: { path: request.diffPath } };
+  const device = await openChain({ header, diffs: all });
+  return { device, header, diffs: all, [Symbol.asyncDispose]: () => device.close() };
+}
+
+async function sealImage(image: string): Promise<SealedBuild> {
+  await using device = await openFileDevice(image);
+  return await openSealed({}, (request) => sealDevice(device, { ...request, blockSize: 4096 }));
+}
+
+describe.each(VARIANTS)('An image with $name', (variant) => {
+  const smallBlocks = variant.options.includes('1024') || variant.options.includes('2048');
+  const isInline = variant.options.includes('inline_data');
+
+  test('is rebuilt larger and smaller with every file, readable before and after it is sealed', async () => {
+    const image = newPath('image');
+    await makeHardImage(image, content, variant);
+    await using source = await sealImage(image);
+    for (const size of [700 * MIB, 96 * MIB]) {
+      const { parentHeader, overlay, ...counts } = await rebuildDisk(source.device, {
+        ...{ size, upperPath: newPath('upper'), parentHeader: source.header },
+      });
+      await using disk = overlay;
+      const differences = await findDifferences(source.device, disk);
+      expect(withoutHoles(differences)).toEqual([]);
+      if (!smallBlocks && !isInline) expect(differences).toEqual([]);
+      await exportAndCheck(disk);
+      await using rebuilt = await openSealed(source.diffs, (request) =>
+        sealOverlay(disk, { ...request, parentHeader }),
+      );
+      expect(rebuilt.device.size).toBe(size);
+      expect(withoutHoles(await findDifferences(source.device, rebuilt.device))).toEqual([]);
+      const raw = await exportAndCheck(rebuilt.device);
+      if (!isInline) expect(await debugfs(raw, 'ex prealloc')).toMatch(/Uninit|^((?!ext[23]).)*$/s);
+      if (!smallBlocks) expect(counts.sharedBytes).toBeGreaterThan(counts.contentBytes * 0.9);
+    }
+  }, 120_000);
+
+  test('is copied into a build that needs no other, and twice the same bytes', async () => {
+    const image = newPath('image');
+    await makeHardImage(image, content, variant);
+    await using device = await openFileDevice(image);
+    const headers: Buffer[] = [];
+    const images: string[] = [];
+    for (const _ of [1, 2]) {
+      const { overlay } = await rebuildDisk(device, { size: 300 * MIB, upperPath: newPath('upper') });
+      await using disk = overlay;
+      await using copy = await openSealed({}, (request) => sealOverlay(disk, request));
+      expect(withoutHoles(await findDifferences(device, copy.device))).toEqual([]);
+      images.push(await exportAndCheck(copy.device));
+      headers.push(copy.header.subarray(64));
+    }
+    await execa('cmp', images);
+  }, 120_000);
+});
+
+test('rebuildDisk keeps a file beyond 4 GiB with its holes', async () => {
+  const files = newPath('files');
+  await mkdir(files);
+  const farBytes = 6 * 1024 ** 3;
+  await writeSparse(path.join(files, 'far'), [
+    [0, 'near'],
+    [farBytes, 'far'],
+  ]);
+  const image = newPath('image');
+  await execa('mke2fs', ['-q', '-t', 'ext4', '-b', '4096', '-d', files, image, '64M']);
+  await using device = await openFileDevice(image);
+  const { overlay } = await rebuildDisk(device, { size: 32 * MIB, upperPath: newPath('upper') });
+  await using disk = overlay;
+  await exportAndCheck(disk);
+  await using tree = await openTree(disk);
+  expect(await tree.stat('/far')).toMatchObject({ size: farBytes + 3, allocated: 8192 });
+  expect((await tree.readFile('/far', { length: 8 })).toString('latin1')).toBe('near\0\0\0\0');
+  expect((await tree.readFile('/far', { offset: farBytes - 1 })).toString('latin1')).toBe('\0far');
+});
