@@ -21,6 +21,8 @@ export interface ArtifactFiles {
   /** The diff, uncompressed; empty when nothing changed. */
   dataPath: string;
   headerPath: string;
+  /** The SHA-256 of the diff in hexadecimal, where its maker knows it: then it need not be read again. */
+  diffSha256?: string | undefined;
 }
 
 export interface NewBuildParts {
@@ -83,7 +85,7 @@ export async function publishBuild(
 async function checkArtifact(
   buildId: string,
   artifact: ArtifactName,
-  { dataPath, headerPath }: ArtifactFiles,
+  { dataPath, headerPath, diffSha256: known }: ArtifactFiles,
   { digestData = false, signal }: PublishBuildOptions,
 ): Promise<CheckedArtifact> {
   const view = await HeaderView.read(await withSystemErrors('read', headerPath, () => readFile(headerPath)));
@@ -96,7 +98,7 @@ async function checkArtifact(
   const neededBytes = view.sources.get(buildId)?.neededBytes ?? 0;
   if (diffBytes === undefined) throw fail(`its data ${dataPath} is missing`);
   if (diffBytes < neededBytes) throw fail(`its data has ${diffBytes} bytes, its header needs ${neededBytes}`);
-  const diffSha256 = digestData ? (await digestFile(dataPath, { signal })).hex : undefined;
+  const diffSha256 = digestData ? (known ?? (await digestFile(dataPath, { signal })).hex) : undefined;
   const record = { size: view.size, diffBytes, headerSha256: digestBytes(view.bytes), diffSha256 };
   return { view, record };
 }

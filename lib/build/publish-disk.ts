@@ -48,7 +48,7 @@ export async function publishSealed(
       store,
       {
         buildId,
-        disk: { dataPath: sealed.dataPath, headerPath: sealed.headerPath },
+        disk: sealed,
         ...snapshot,
         description: {
           ...description,

@@ -15,6 +15,7 @@ import type { Strategy } from '../rootfs/strategy.js';
 export interface SealedDisk {
   dataPath: string;
   headerPath: string;
+  diffSha256: string | undefined;
   report: SealReport;
 }
 
@@ -80,7 +81,7 @@ export class WorkDisk implements AsyncDisposable {
       { buildId, diffPath: dataPath, headerPath, ...parent },
       options,
     );
-    return { dataPath, headerPath, report };
+    return { dataPath, headerPath, diffSha256: report.diffSha256, report };
   }
 
   close(): Promise<void> {

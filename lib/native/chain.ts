@@ -77,6 +77,8 @@ export interface SealReport {
   zeroBlocks: number;
   /** Blocks that were written, but equal what the parent holds. */
   droppedBlocks: number;
+  /** Of the stored diff, in hexadecimal; there when the build stands alone. */
+  diffSha256?: string;
 }
 
 /**

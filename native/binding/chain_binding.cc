@@ -268,6 +268,7 @@ Finish FinishWith(const SealReport& report) {
     value.Set("dataBlocks", FromBytes(env, report.data_blocks));
     value.Set("zeroBlocks", FromBytes(env, report.zero_blocks));
     value.Set("droppedBlocks", FromBytes(env, report.dropped_blocks));
+    if (!report.diff_sha256.empty()) value.Set("diffSha256", report.diff_sha256);
     return value;
   };
 }

@@ -13,6 +13,7 @@
 #include "native/chain/new_file.h"
 #include "native/util/file_io.h"
 #include "native/util/status.h"
+#include "native/util/unique_fd.h"
 
 namespace rootloom {
 
@@ -29,6 +30,11 @@ class DiffWriter {
   uint64_t PlaceData(uint64_t offset_bytes, uint64_t length_bytes);
   void PlaceZeros(uint64_t offset_bytes, uint64_t length_bytes);
 
+  // From here on, long rows in aligned memory are written past the page cache, where the filesystem can: gigabytes that
+  // nobody reads soon need not push out what somebody does, and Finish has nothing to wait for. Room for them is made
+  // ahead, for at most most_bytes in all, so that writes need not wait for each other.
+  void WriteDirectly(uint64_t most_bytes);
+
   // Writes the bytes of a run, or of several that are next to each other in the diff. Thread-safe.
   Status Write(uint64_t storage_bytes, std::span<iovec> data) const;
   // The same with data that lies in a file: copied inside the kernel, as a reflink where the filesystem can.
@@ -38,7 +44,7 @@ class DiffWriter {
   // do. By one thread, in ascending order.
   Status StoreUpTo(uint64_t end_bytes);
   // Makes the diff durable.
-  Status Finish() { return file_.Sync(); }
+  Status Finish();
   void Keep() { file_.Keep(); }
 
   uint64_t size_bytes() const { return size_bytes_; }
@@ -49,7 +55,12 @@ class DiffWriter {
 
   NewFile file_;
   uint16_t source_;
+  void MakeRoom();
+
   uint64_t size_bytes_ = 0;
+  UniqueFd direct_;               // writes past the page cache; invalid where that is not wanted or cannot be
+  uint64_t most_bytes_ = 0;       // of the diff; 0 unless writing directly
+  uint64_t allocated_bytes_ = 0;  // room that was made
   StoreBehind store_;
   uint64_t stored_to_bytes_ = 0;  // what store_ was told of ends here
   std::vector<Mapping> mappings_;

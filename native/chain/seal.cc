@@ -186,11 +186,14 @@ Result<SealReport> SealCut(OverlayCut& cut, const Header* parent, const SealTarg
   const auto own_source = static_cast<uint16_t>(parent == nullptr ? 0 : parent->sources.size());
   ROOTLOOM_ASSIGN_OR_RETURN(DiffWriter diff, DiffWriter::Create(target.diff_path, own_source));
   const uint64_t written_blocks = view.upper->states().data_count() + view.upper->states().zero_count();
+  Sha256 digest;
+  if (parent == nullptr) diff.WriteDirectly(shape.size_bytes);
   SealQueue queue({.writer = diff,
                    .block_bytes = cut.block_size(),
                    .base = parent == nullptr ? nullptr : view.below.get(),
                    .total_bytes = parent == nullptr ? shape.size_bytes : written_blocks * cut.block_size(),
-                   .context = context});
+                   .context = context,
+                   .digest = parent == nullptr ? &digest : nullptr});
   ROOTLOOM_RETURN_IF_ERROR(AddCut(cut, *view.upper, parent, context, queue));
   ROOTLOOM_RETURN_IF_ERROR(queue.Finish());
   // Only now: what is lost from here on has been read before.
@@ -199,7 +202,10 @@ Result<SealReport> SealCut(OverlayCut& cut, const Header* parent, const SealTarg
   ROOTLOOM_ASSIGN_OR_RETURN(const auto header, MakeHeader(parent, target, shape, diff));
   ROOTLOOM_RETURN_IF_ERROR(Finish(diff, header, target.header_path, context));
   SealReport report = MakeReport(shape, diff, queue.counts());
-  if (parent == nullptr) CountSkippedZeros(cut.block_size(), report);
+  if (parent == nullptr) {
+    CountSkippedZeros(cut.block_size(), report);
+    report.diff_sha256 = digest.TakeHex();
+  }
   return report;
 }
 
@@ -219,11 +225,14 @@ Result<SealReport> SealDevice(Device& device, uint32_t block_size, const SealTar
 
   const Shape shape{device.size_bytes(), block_size};
   ROOTLOOM_ASSIGN_OR_RETURN(DiffWriter diff, DiffWriter::Create(target.diff_path, 0));
+  Sha256 digest;
+  diff.WriteDirectly(shape.size_bytes);
   SealQueue queue({.writer = diff,
                    .block_bytes = block_size,
                    .base = nullptr,
                    .total_bytes = shape.size_bytes,
-                   .context = context});
+                   .context = context,
+                   .digest = &digest});
   ROOTLOOM_RETURN_IF_ERROR(AddHeld({0, shape.size_bytes}, device, block_size, context, queue));
   ROOTLOOM_RETURN_IF_ERROR(queue.Finish());
 
@@ -231,6 +240,7 @@ Result<SealReport> SealDevice(Device& device, uint32_t block_size, const SealTar
   ROOTLOOM_RETURN_IF_ERROR(Finish(diff, header, target.header_path, context));
   SealReport report = MakeReport(shape, diff, queue.counts());
   CountSkippedZeros(block_size, report);
+  report.diff_sha256 = digest.TakeHex();
   return report;
 }
 

@@ -36,6 +36,7 @@ struct SealReport {
   uint64_t data_blocks = 0;     // stored
   uint64_t zero_blocks = 0;     // found or recorded as zero, stored nowhere
   uint64_t dropped_blocks = 0;  // written, but equal to what the parent holds
+  std::string diff_sha256;      // of the stored diff, in hexadecimal, when the build stands alone; else empty
 };
 
 // Seals cut as a child of the build that parent describes: generation one higher, the same base build and block size,

@@ -135,12 +135,13 @@ Status SealQueue::Process(const Batch& batch, Workspace& workspace) {
   ROOTLOOM_RETURN_IF_ERROR(options_.context.CheckStopped(kSeal));
   ROOTLOOM_RETURN_IF_ERROR(Judge(batch, workspace));
   ROOTLOOM_RETURN_IF_ERROR(Place(batch, workspace));
+  if (options_.digest != nullptr) ROOTLOOM_RETURN_IF_ERROR(Digest(batch, workspace));
   return Store(workspace);
 }
 
 Status SealQueue::Judge(const Batch& batch, Workspace& workspace) {
   workspace.runs.clear();
-  if (workspace.data.size() < batch.bytes) workspace.data.resize(batch.bytes);
+  workspace.data.Reserve(batch.bytes);
   if (options_.base != nullptr && workspace.base.size() < batch.bytes) workspace.base.resize(batch.bytes);
   size_t at = 0;
   for (const SealPiece& piece : batch.pieces) {
@@ -157,7 +158,7 @@ Status SealQueue::Judge(const Batch& batch, Workspace& workspace) {
 
 Status SealQueue::ReadPiece(const SealPiece& piece, size_t at, Workspace& workspace) {
   const Range range = piece.range;
-  const auto data = std::span(workspace.data).subspan(at, range.length_bytes);
+  const auto data = workspace.data.span().subspan(at, range.length_bytes);
   ROOTLOOM_RETURN_IF_ERROR(piece.device != nullptr ? piece.device->Read(range.offset_bytes, data)
                                                    : PreadAll(piece.fd, data, range.offset_bytes, *piece.path));
   if (options_.base == nullptr) return Status::Ok();
@@ -170,7 +171,7 @@ Status SealQueue::ReadPiece(const SealPiece& piece, size_t at, Workspace& worksp
 }
 
 void SealQueue::JudgePiece(const SealPiece& piece, size_t at, Workspace& workspace) const {
-  const auto data = std::span<const std::byte>(workspace.data).subspan(at, piece.range.length_bytes);
+  const std::span<const std::byte> data = workspace.data.span().subspan(at, piece.range.length_bytes);
   const auto judge = [&](size_t offset, size_t size) {
     const auto block = data.subspan(offset, size);
     if (options_.base != nullptr && std::memcmp(block.data(), workspace.base.data() + at + offset, size) == 0) {
@@ -212,6 +213,21 @@ Status SealQueue::Place(const Batch& batch, Workspace& workspace) {
     }
   }
   ++next_placed_;
+  changed_.notify_all();
+  return Status::Ok();
+}
+
+Status SealQueue::Digest(const Batch& batch, Workspace& workspace) {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return failure_ || next_digested_ == batch.number; });
+  if (failure_) return *failure_;
+  lock.unlock();
+  for (const Run& run : workspace.runs) {
+    if (run.verdict != Verdict::kData) continue;
+    options_.digest->Update(workspace.data.span().subspan(run.buffer_at, run.range.length_bytes));
+  }
+  lock.lock();
+  ++next_digested_;
   changed_.notify_all();
   return Status::Ok();
 }

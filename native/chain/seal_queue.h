@@ -2,9 +2,9 @@
 // same diff as one thread would.
 //
 // Blocks are added in the device's order and gathered into batches. A batch is read and judged by whichever thread is
-// free; then, in order, each batch gets its place in the diff; then its data is stored, again side by side. So nothing
-// but the placing waits, and that takes microseconds. Threads are started when there is work for them: a small seal is
-// done by the caller alone.
+// free; then, in order, each batch gets its place in the diff, and is digested where that is asked for; then its data
+// is stored, again side by side. So nothing waits but the placing, which takes microseconds, and the digest. Threads
+// are started when there is work for them: a small seal is done by the caller alone.
 #pragma once
 
 #include <sys/uio.h>
@@ -22,7 +22,9 @@
 
 #include "native/block/device.h"
 #include "native/chain/diff_writer.h"
+#include "native/util/aligned_buffer.h"
 #include "native/util/call_context.h"
+#include "native/util/sha256.h"
 #include "native/util/status.h"
 
 namespace rootloom {
@@ -53,6 +55,8 @@ class SealQueue {
     Device* base;
     uint64_t total_bytes;  // for progress
     const CallContext& context;
+    // Gets all data in order, when it is not null; one thread at a time.
+    Sha256* digest = nullptr;
   };
 
   explicit SealQueue(const Options& options);
@@ -86,7 +90,7 @@ class SealQueue {
     uint64_t storage_bytes = 0;  // in the diff, once placed
   };
   struct Workspace {
-    std::vector<std::byte> data;
+    AlignedBuffer data;
     std::vector<std::byte> base;
     std::vector<Run> runs;
     std::vector<iovec> gathered;
@@ -102,6 +106,7 @@ class SealQueue {
   Status ReadPiece(const SealPiece& piece, size_t at, Workspace& workspace);
   void JudgePiece(const SealPiece& piece, size_t at, Workspace& workspace) const;
   Status Place(const Batch& batch, Workspace& workspace);
+  Status Digest(const Batch& batch, Workspace& workspace);
   Status Store(Workspace& workspace);
   void Fail(const Status& status);
 
@@ -119,7 +124,8 @@ class SealQueue {
   std::deque<Batch> waiting_;
   size_t idle_threads_ = 0;
   size_t working_ = 0;
-  uint64_t next_placed_ = 0;  // the batch whose turn it is
+  uint64_t next_placed_ = 0;    // the batch whose turn it is
+  uint64_t next_digested_ = 0;  // the same, for the digest
   uint64_t done_bytes_ = 0;
   BlockCounts counts_;
   std::optional<Failure> failure_;

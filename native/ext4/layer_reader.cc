@@ -12,7 +12,7 @@
 #include <utility>
 
 #include "native/ext4/layer_acl.h"
-#include "native/ext4/tree_sha256.h"
+#include "native/util/sha256.h"
 #include "native/util/file_io.h"
 #include "native/util/unique_fd.h"
 

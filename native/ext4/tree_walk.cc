@@ -1,7 +1,7 @@
 #include "native/ext4/tree_walk.h"
 
 #include "native/ext4/tree_lookup.h"
-#include "native/ext4/tree_sha256.h"
+#include "native/util/sha256.h"
 
 namespace rootloom {
 
