@@ -1,4 +1,4 @@
-import { randomBytes, randomInt } from 'node:crypto';
+import { createHash, randomBytes, randomInt } from 'node:crypto';
 import { mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -119,6 +119,7 @@ test('sealOverlay stores what changed, once, and never zeros', async () => {
     dataBlocks: 8,
     zeroBlocks: 8,
     droppedBlocks: 0,
+    diffSha256: createHash('sha256').update(data).digest('hex'),
   });
   const second = await build(1, async (overlay) => {
     await overlay.write(0, data.subarray(0, 3 * BLOCK)); // The same again.
@@ -255,6 +256,7 @@ test('sealDevice stores the data of a sparse file, and reports its progress', as
     dataBlocks: 3,
     zeroBlocks: size / BLOCK - 3,
     droppedBlocks: 0,
+    diffSha256: expect.stringMatching(/^[0-9a-f]{64}$/),
   });
   expect(done).toBe(size);
   await using chain = await open(0);
