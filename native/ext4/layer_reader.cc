@@ -12,8 +12,8 @@
 #include <utility>
 
 #include "native/ext4/layer_acl.h"
-#include "native/util/sha256.h"
 #include "native/util/file_io.h"
+#include "native/util/sha256.h"
 #include "native/util/unique_fd.h"
 
 namespace rootloom {
