@@ -6,13 +6,17 @@
 //
 // The device is not asked which it will be, because it does not know: whether a file's page is cached, or another
 // thread has just unpacked the same frame, shows only in the trying. But what it did shows: after two slow operations
-// in short succession the next ones go to the workers, until a row of them was quick again. (A single slow one may be
-// just a thread that was not given the processor.) So a device with slow answers blocks its connection for two of them.
+// in short succession the next ones go to the workers, until a row of them was quick again. So a device with slow
+// answers blocks its connection for two of them. On a busy machine most slow operations are just threads that were not
+// given the processor; those are told apart by the system's count of such moments, which is asked for only then.
 #pragma once
+
+#include <sys/resource.h>
 
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <utility>
 
 #include "native/nbd/request.h"
 
@@ -43,11 +47,20 @@ class InlinePolicy {
       if (row < kShortSuccession) quick_row_.store(row + 1, std::memory_order_relaxed);
       return;
     }
+    if (LostProcessor()) return;
     if (left > 0 || row < kShortSuccession) probation_.store(kProbation, std::memory_order_relaxed);
     quick_row_.store(0, std::memory_order_relaxed);
   }
 
  private:
+  // Whether the calling thread had to let another one run since it last asked. Its own waiting does not count.
+  static bool LostProcessor() {
+    static thread_local long last_count = 0;
+    rusage usage{};
+    ::getrusage(RUSAGE_THREAD, &usage);
+    return std::exchange(last_count, usage.ru_nivcsw) != usage.ru_nivcsw;
+  }
+
   static constexpr uint32_t kMaxInlineBytes = 4 << 20;
   static constexpr Clock::duration kSlow = std::chrono::microseconds(50);
   static constexpr Clock::duration kSlowPerKiB = std::chrono::microseconds(1);  // ten times what copying takes
