@@ -17,7 +17,7 @@ import { ext4 } from '../../lib/native/ext4.js';
 import { openTree } from '../../lib/native/ext4-tree.js';
 import { compareTrees } from '../../lib/native/ext4-tree-compare.js';
 import { createOverlay, type OverlayDevice } from '../../lib/native/overlay.js';
-import { DISK_BLOCK_BYTES, type DiskRequest } from '../../lib/rootfs/disk-request.js';
+import { DISK_BLOCK_BYTES, type ResizeTarget } from '../../lib/rootfs/disk-request.js';
 import { rebuildDisk } from '../../lib/rootfs/rebuild.js';
 import { resizeDisk } from '../../lib/rootfs/resize.js';
 import type { Strategy } from '../../lib/rootfs/strategy.js';
@@ -36,7 +36,7 @@ interface Chain {
 
 interface Step {
   strategy: Strategy;
-  request: DiskRequest;
+  request: ResizeTarget;
   disturbance: 'none' | 'abort' | 'read-error' | 'write-error';
   /** Before the abort, in milliseconds; or how many operations go well. */
   after: number;
@@ -46,6 +46,11 @@ interface Step {
 export type Tally = Map<string, number>;
 
 class Aborted extends Error {}
+
+const isSize = (target: ResizeTarget): target is { size: number } =>
+  typeof target === 'object' && 'size' in target;
+const isFree = (target: ResizeTarget): target is { free: number } =>
+  typeof target === 'object' && 'free' in target;
 
 /** Of e2fsck, in an error. */
 const MESSAGE_LINES = 12;
@@ -94,7 +99,10 @@ export class Scenario {
     const strategy = random.pick(['resize', 'resize', 'rebuild', 'copy']);
     const factor = random.pick([0.1, 0.5, 0.8, 1, 1.3, 3, 40]);
     const bytes = Math.max(Math.round((size * factor * (0.9 + random.next() / 5)) / 4096) * 4096, 16 * MIB);
-    const request = random.chance(0.25) ? { free: random.integer(0, 200 * MIB) } : { size: bytes };
+    const request = random.pick([
+      ...[{ size: bytes }, { size: bytes }, { size: bytes }, { free: random.integer(0, 200 * MIB) }],
+      'minimum',
+    ] as const);
     const disturbance = random.pick(['none', 'none', 'none', 'abort', 'read-error', 'write-error']);
     const after = disturbance === 'abort' ? random.integer(0, 60) : random.integer(0, 40);
     return { strategy, request, disturbance, after };
@@ -188,7 +196,7 @@ export class Scenario {
     { request, disturbance, after }: Step,
     options: { signal: AbortSignal; scratchFolder: string },
   ) {
-    if (disturbance !== 'write-error' || 'free' in request || request.size < overlay.size) {
+    if (disturbance !== 'write-error' || !isSize(request) || request.size < overlay.size) {
       await resizeDisk(overlay, request, options);
       return;
     }
@@ -229,17 +237,17 @@ export class Scenario {
       error.context.errno === constants.errno.EIO
     )
       return 'failed';
-    if (isRootloomError(error, 'TOO_SMALL') && 'size' in request) return 'too small';
+    if (isRootloomError(error, 'TOO_SMALL') && isSize(request)) return 'too small';
     throw new Error('A step failed without a reason', { cause: error });
   }
 
   async #judgeSuccess(old: Chain, chain: Chain, { request, strategy }: Step): Promise<void> {
-    if ('size' in request && chain.size !== request.size) throw new Error(`The disk has ${chain.size} bytes`);
+    if (isSize(request) && chain.size !== request.size) throw new Error(`The disk has ${chain.size} bytes`);
     if (strategy === 'copy' && Object.keys(chain.diffs).length !== 1)
       throw new Error('A copy needs other builds');
     await using device = await openChain(chain);
-    const { freeBytes } = await ext4.stats(device);
-    if ('free' in request && freeBytes < request.free) throw new Error(`Only ${freeBytes} bytes are free`);
+    const { availableBytes } = await ext4.stats(device);
+    if (isFree(request) && availableBytes < request.free) throw new Error(`Only ${availableBytes} bytes are free`);
     await this.#checkWithStockTool(device);
     await using oldDevice = await openChain(old);
     await using oldTree = await openTree(oldDevice);
