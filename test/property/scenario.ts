@@ -247,7 +247,8 @@ export class Scenario {
       throw new Error('A copy needs other builds');
     await using device = await openChain(chain);
     const { availableBytes } = await ext4.stats(device);
-    if (isFree(request) && availableBytes < request.free) throw new Error(`Only ${availableBytes} bytes are free`);
+    if (isFree(request) && availableBytes < request.free)
+      throw new Error(`Only ${availableBytes} bytes are free`);
     await this.#checkWithStockTool(device);
     await using oldDevice = await openChain(old);
     await using oldTree = await openTree(oldDevice);
