@@ -20,6 +20,8 @@ export interface Benchmark {
 export interface Bench {
   /** Small inputs and one round: to see that it works, not to learn a figure. */
   readonly quick: boolean;
+  /** How many count; one more is run before them. */
+  readonly rounds: number;
   /** A folder of its own, which goes away at the end. */
   readonly folder: string;
   /** Releases at the end what the benchmark has opened, in reverse order. */
@@ -56,7 +58,7 @@ export async function runBenchmark(
       const folder = await mkdtemp(path.join(tmpdir(), `rootloom-bench-${name}-`));
       cleaner.defer('the folder', () => rm(folder, { recursive: true, force: true }));
       await benchmark.run({
-        ...{ quick, folder, cleaner },
+        ...{ quick, rounds: count, folder, cleaner },
         async point(spec) {
           const result = await measurePoint(spec, count);
           report.points.push(result);

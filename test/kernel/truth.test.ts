@@ -20,7 +20,7 @@ import { makeScratch } from '../helpers/temporary.js';
 import { seal } from './support/sealed.js';
 import { devicesInUse, format, MIB, mount, unmount } from './support/system.js';
 
-type Operation = Exclude<OperationKind, 'extents'>;
+type Operation = Exclude<OperationKind, 'extents' | 'prefetch'>;
 
 const OPERATIONS: readonly Operation[] = ['read', 'write', 'zero', 'trim', 'flush'];
 const ERRORS = ['EIO', 'ENOSPC'] as const;
