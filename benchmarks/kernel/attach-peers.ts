@@ -18,7 +18,7 @@ const BLOCK_BYTES = 4096;
 const IMAGE = '/tmp/image';
 const SOCKET = '/tmp/socket';
 const DEVICE = '/dev/nbd0';
-const SERVER = ['--format=raw', '--cache=none', `--socket=${SOCKET}`, IMAGE];
+const SERVER = ['--format=raw', `--socket=${SOCKET}`, IMAGE];
 
 /** In milliseconds. */
 export interface Times {
