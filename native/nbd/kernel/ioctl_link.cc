@@ -1,9 +1,11 @@
 #include "native/nbd/kernel/ioctl_link.h"
 
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <linux/nbd.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -54,6 +56,7 @@ class IoctlLink final : public Link {
 
  private:
   void Live();
+  Status LiveInKernel() const;
   Status SetUp() const;
   Status Call(unsigned long request, unsigned long argument) const;
   Status WaitUntilLive();
@@ -92,11 +95,16 @@ Status IoctlLink::Connect() {
   return WaitUntilLive();
 }
 
-// The kernel wants one and the same thread for all of this.
+// Waits for the thread that lives in the kernel, which must not be the one that speaks of its end.
 void IoctlLink::Live() {
   BlockSignals();
-  Status status = SetUp();
-  if (status.ok()) status = Call(NBD_DO_IT, 0);
+  Status status;
+  auto lodger = StartThread([this, &status] { status = LiveInKernel(); });
+  if (lodger.ok()) {
+    lodger->join();
+  } else {
+    status = lodger.status();
+  }
   bool expected;
   {
     std::lock_guard lock(mutex_);
@@ -106,6 +114,17 @@ void IoctlLink::Live() {
     changed_.notify_all();
   }
   if (!expected) on_dead_connection_();
+}
+
+// The kernel wants one and the same thread for all of this.
+Status IoctlLink::LiveInKernel() const {
+  ROOTLOOM_RETURN_IF_ERROR(SetUp());
+  // When the process is killed, this thread waits until the kernel has stopped sending, and the kernel until our ends
+  // of the sockets are closed, which happens once no thread shares them any more. Without a table of its own, that has
+  // the device alone, this thread would keep both waiting for the time-out. Before Linux 5.9 it does.
+  const auto device = static_cast<unsigned>(device_.get());
+  if (::close_range(device + 1, ~0U, CLOSE_RANGE_UNSHARE) == 0 && device > 0) ::close_range(0, device - 1, 0);
+  return Call(NBD_DO_IT, 0);
 }
 
 Status IoctlLink::SetUp() const {
