@@ -67,7 +67,10 @@ export interface AttachOptions extends SignalOptions {
   blockSize?: number | undefined;
   /** The longest that one request may take before the kernel gives its connection up; default 90, 0 for ever. */
   timeoutSeconds?: number | undefined;
-  /** How long requests wait once every connection is gone, before they fail; default 5. Netlink only: else they do not. */
+  /**
+   * How long requests wait once every connection is gone, before they fail; default 5. Netlink only: else they do not. When this
+   * process is killed they fail within this time, too, and those that it had not answered with them.
+   */
   deadConnectionTimeoutSeconds?: number | undefined;
   /** What is named here must come true; the rest is scheduler `none`, 1024 and 128 KiB where the machine allows it. */
   queue?: Partial<QueueSettings> | undefined;
@@ -168,7 +171,8 @@ export class Attachment implements AsyncDisposable {
  * pool.
  *
  * Rejects with MODULE_MISSING when the kernel has no NBD driver loaded, with NO_PERMISSION, with BUSY when all devices are
- * in use, with INVALID_ARGUMENT when the device's size is no multiple of 512. An aborted call leaves nothing behind.
+ * in use, with INVALID_ARGUMENT when the device's size is no multiple of 512, with TOOL_MISSING when rootloom-guard, the helper
+ * that disconnects what a killed process leaves, cannot be started. An aborted call leaves nothing behind.
  */
 export async function attach(device: Device, options: AttachOptions = {}): Promise<Attachment> {
   if (options.pool !== undefined) return attachWith(options.pool, device, options);

@@ -6,9 +6,19 @@ import { RootloomError } from '../errors.js';
 /** Where builds leave them, and where packages have them; the package's root is two folders up. */
 const PLACES = ['../../build/Release', `../../prebuilds/${process.platform}-${process.arch}`];
 
+function placesOf(name: string): string[] {
+  return PLACES.map((place) => fileURLToPath(new URL(`${place}/${name}`, import.meta.url)));
+}
+
+/** Where one is, or would be, for a caller that finds out later whether it is needed. */
+export function placeOfHelper(name: string): string {
+  const places = placesOf(name);
+  return places.find((place) => existsSync(place)) ?? (places[0] as string);
+}
+
 /** Finds one by its name; `purpose` says what it is needed for. Throws TOOL_MISSING. */
 export function findHelper(name: string, purpose: string): string {
-  const candidates = PLACES.map((place) => fileURLToPath(new URL(`${place}/${name}`, import.meta.url)));
+  const candidates = placesOf(name);
   const found = candidates.find((candidate) => existsSync(candidate));
   if (found !== undefined) return found;
   const message = `Cannot ${purpose}: ${name} is at none of ${candidates.join(', ')}, build it with npm run build:native`;

@@ -3,11 +3,12 @@ import { addon, type NativeCall, type NativeHandle } from './addon.js';
 import { runNative } from './call.js';
 import type { SignalOptions } from './device.js';
 import { OwnedHandle } from './handle.js';
+import { placeOfHelper } from './helper-program.js';
 
 export type PoolHandle = NativeHandle<'pool'>;
 
 const native = addon as {
-  openNbdPool(folder: string | undefined, connectAhead: number): NativeCall<PoolHandle>;
+  openNbdPool(folder: string | undefined, connectAhead: number, guardProgram: string): NativeCall<PoolHandle>;
   closeNbdPool(handle: PoolHandle): NativeCall<void>;
   nbdReport(handle: PoolHandle): NativeCall<NbdDevice[]>;
   nbdReclaim(handle: PoolHandle): NativeCall<number[]>;
@@ -82,7 +83,8 @@ export class NbdPool implements AsyncDisposable {
 /** Opens the pool. Does not need the driver yet; rejects with IO when the folder cannot be made. */
 export async function openNbdPool(options: NbdPoolOptions = {}): Promise<NbdPool> {
   const { folder, connectAhead = 0 } = options;
-  return new NbdPool(await runNative(() => native.openNbdPool(folder, connectAhead), options));
+  const guardProgram = placeOfHelper('rootloom-guard');
+  return new NbdPool(await runNative(() => native.openNbdPool(folder, connectAhead, guardProgram), options));
 }
 
 /** The kernel's devices and their use, as `NbdPool.devices` tells. */

@@ -78,11 +78,12 @@ std::shared_ptr<Pool> ShareOf(Napi::Env env, const std::shared_ptr<Pool>& pool) 
   return shared;
 }
 
-// openNbdPool(folder | undefined, connectAhead) → call with a pool handle
+// openNbdPool(folder | undefined, connectAhead, guardProgram) → call with a pool handle
 Napi::Value OpenNbdPool(const Napi::CallbackInfo& info) {
   Pool::Options options;
   if (!info[0].IsUndefined()) options.run_folder = ToText(info[0], "folder");
   const uint32_t connect_ahead = ToUint32(info[1], "connectAhead");
+  options.guard_program = ToText(info[2], "guardProgram");
   return StartWork(info.Env(), info.Env().Undefined(), [options, connect_ahead](const CallContext&) -> Result<Finish> {
     ROOTLOOM_ASSIGN_OR_RETURN(std::shared_ptr<Pool> pool, Pool::Open(options));
     return Finish([pool, connect_ahead](Napi::Env env) {

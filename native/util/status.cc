@@ -29,6 +29,8 @@ const char* StatusKindName(StatusKind kind) {
       return "NO_PERMISSION";
     case StatusKind::kModuleMissing:
       return "MODULE_MISSING";
+    case StatusKind::kToolMissing:
+      return "TOOL_MISSING";
     case StatusKind::kEngineCrashed:
       return "ENGINE_CRASHED";
   }

@@ -25,6 +25,7 @@ enum class StatusKind : uint8_t {
   kBusy,             // somebody else holds what is needed
   kPermission,       // this process lacks a right that is needed
   kModuleMissing,    // the running kernel lacks a driver that is needed
+  kToolMissing,      // a program that is needed cannot be started
   kEngineCrashed,    // the process that worked on a filesystem ended, hung, or said what makes no sense
 };
 

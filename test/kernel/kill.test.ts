@@ -1,14 +1,16 @@
 /**
  * A server that is killed takes nobody along: I/O under way fails, and its device is taken back.
  *
- * By ioctl the kernel lets go by itself when the process ends. By netlink a request that the server has taken and not
- * answered waits for its time-out, and after it for that of dead connections; or until somebody reclaims the device.
+ * By ioctl the kernel lets go by itself when the process ends. By netlink its guard disconnects the device. When the guard is killed,
+ * too, a request that the server has taken and not answered waits for its time-out, and after it for that of dead connections;
+ * or until somebody reclaims the device.
  */
 import { open } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { describe, expect, it } from 'vitest';
 import { attach, createMemoryDevice, nbdDevices, reclaimNbdDevices } from '../../lib/index.js';
+import { findProcesses } from '../helpers/processes.js';
 import { type Child, startChild } from '../helpers/temporary.js';
 import { devicesInUse, format, MIB, mount, seededRandom } from './support/system.js';
 
@@ -38,6 +40,12 @@ function startWriters(device: string): Promise<string[]> {
   return Promise.all(writers);
 }
 
+async function killGuards(): Promise<void> {
+  const guards = await findProcesses('rootloom-guard');
+  expect(guards).toHaveLength(1);
+  for (const guard of guards) process.kill(guard, 'SIGKILL');
+}
+
 function expectErrors(messages: readonly string[]): void {
   for (const message of messages) expect(message).toMatch(/Input\/output error|No such device|No space left/);
 }
@@ -54,6 +62,7 @@ async function expectUsable(): Promise<void> {
 
 describe('a server that is killed while programs write to its device', () => {
   const cases = [
+    { mechanism: 'netlink', timeoutSeconds: 0, how: 'by the guard' },
     { mechanism: 'netlink', timeoutSeconds: 3, how: 'by the time-outs' },
     { mechanism: 'netlink', timeoutSeconds: 0, how: 'by reclaiming' },
     { mechanism: 'ioctl', timeoutSeconds: 90, how: 'by itself' },
@@ -66,6 +75,7 @@ describe('a server that is killed while programs write to its device', () => {
         const { child, device } = await startServer(1 + (round % 2), mechanism, timeoutSeconds);
         const writers = startWriters(device);
         await sleep(300 + random() * 700);
+        if (how === 'by the time-outs' || how === 'by reclaiming') await killGuards();
         await child.kill();
         if (how === 'by reclaiming') await reclaimNbdDevices();
         expectErrors(await writers);

@@ -147,6 +147,10 @@ Result<std::unique_ptr<Link>> Attachment::ConnectLink(uint32_t index, Mechanism 
   if (mechanism == Mechanism::kIoctl) return ConnectByIoctl(request);
   ROOTLOOM_ASSIGN_OR_RETURN(LinkWatch * watch, pool_->watch());
   ROOTLOOM_ASSIGN_OR_RETURN(std::shared_ptr<Control> control, pool_->control());
+  if (!pool_->guard_program().empty()) {
+    const GuardTarget target{.index = index, .backend = settings_.backend, .run_folder = pool_->run_folder()};
+    ROOTLOOM_ASSIGN_OR_RETURN(guarded_, GuardedDevice::Watch(pool_->guard_program(), target));
+  }
   return ConnectByNetlink(request, std::move(control), *watch);
 }
 
@@ -256,6 +260,7 @@ Status Attachment::CloseOnce(LastWrites last_writes) {
     const Status freed = WaitUntilFree();
     if (status.ok()) status = freed;
   }
+  guarded_.reset();
   if (server_ != nullptr) server_->Stop();
   if (slot_) {
     [[maybe_unused]] const Status ignored = slot_->lock.Clear();

@@ -2,10 +2,11 @@
 //
 // Acquire, and release in exact reverse:
 //
-//   1. device, serving threads on socket pairs      8. join the threads, let go of the device
-//   2. a slot of the pool (locked, on record)       9. give the slot back
-//   3. link: the kernel gets its ends               4'. disconnect, then wait until nobody uses /dev/nbdN
-//   4. a descriptor of /dev/nbdN                    3'. fsync of that descriptor, and close it
+//   1. device, serving threads on socket pairs       9. join the threads, let go of the device
+//   2. a slot of the pool (locked, on record)       10. give the slot back
+//   3. a guard, should this process be killed        8. have it look away
+//   4. link: the kernel gets its ends                7. disconnect, then wait until nobody uses /dev/nbdN
+//   5. a descriptor of /dev/nbdN                     6. fsync of that descriptor, and close it
 //
 // The descriptor is opened before anybody can know the path, so before the first write: an error of a write is told by
 // the next fsync of every descriptor that was open when it happened, and of no other. Everything between is released in
@@ -22,6 +23,7 @@
 
 #include "native/block/device.h"
 #include "native/nbd/counters.h"
+#include "native/nbd/kernel/guard.h"
 #include "native/nbd/kernel/late_device.h"
 #include "native/nbd/kernel/link.h"
 #include "native/nbd/kernel/pair_server.h"
@@ -50,8 +52,8 @@ class Attachment {
 
   // Attaches device to a free /dev/nbdN of the pool. Shares ownership of both until destruction. Fails with
   // kInvalidArgument for options that can never work, kModuleMissing, kPermission, kBusy when no device is left,
-  // kUnsupported when the wanted mechanism is not to be had, and kCancelled. A cancelled call ends as soon as the
-  // device has finished the operations that the kernel asked of it.
+  // kUnsupported when the wanted mechanism is not to be had, kToolMissing when the guard is not, and kCancelled. A
+  // cancelled call ends as soon as the device has finished the operations that the kernel asked of it.
   static Result<std::shared_ptr<Attachment>> Attach(std::shared_ptr<Pool> pool, std::shared_ptr<Device> device,
                                                     const Options& options, const CallContext& context);
   // Connects a /dev/nbdN for a writable device that is not known yet, with a block size of 4096. It is empty until
@@ -121,6 +123,7 @@ class Attachment {
   std::shared_ptr<LateDevice> late_device_;  // with ConnectAhead
   std::unique_ptr<PairServer> server_;
   std::optional<Pool::Slot> slot_;
+  std::optional<GuardedDevice> guarded_;  // by netlink, unless the pool has no guard
   std::unique_ptr<Link> link_;
 
   std::atomic<bool> connected_{false};  // the kernel has its ends, and was not asked to hang up

@@ -42,7 +42,7 @@ Result<std::shared_ptr<Pool>> Pool::Open(const Options& options) {
     ROOTLOOM_ASSIGN_OR_RETURN(folder, DefaultRunFolder());
   }
   ROOTLOOM_RETURN_IF_ERROR(MakeRunFolder(folder));
-  return std::shared_ptr<Pool>(new Pool(options.machine, std::move(folder)));
+  return std::shared_ptr<Pool>(new Pool(options, std::move(folder)));
 }
 
 Result<Pool::Slot> Pool::Acquire(const CallContext& context, const Attempt& attempt) {

@@ -40,7 +40,8 @@ struct DeviceReport {
 class Pool {
  public:
   struct Options {
-    std::string run_folder;  // empty: DefaultRunFolder
+    std::string run_folder;     // empty: DefaultRunFolder
+    std::string guard_program;  // empty: nobody disconnects what is attached by netlink when this process is killed
     Machine machine;
   };
 
@@ -76,9 +77,11 @@ class Pool {
 
   const Machine& machine() const { return machine_; }
   const std::string& run_folder() const { return run_folder_; }
+  const std::string& guard_program() const { return guard_program_; }
 
  private:
-  Pool(Machine machine, std::string run_folder) : machine_(std::move(machine)), run_folder_(std::move(run_folder)) {}
+  Pool(const Options& options, std::string run_folder)
+      : machine_(options.machine), guard_program_(options.guard_program), run_folder_(std::move(run_folder)) {}
 
   // What was found on the way through all devices.
   struct Round {
@@ -92,6 +95,7 @@ class Pool {
   bool TryReclaim(uint32_t index, const std::string& boot_id, const CallContext& context);
 
   const Machine machine_;
+  const std::string guard_program_;
   const std::string run_folder_;
   std::mutex mutex_;
   // ---- protected by mutex_; set once ----

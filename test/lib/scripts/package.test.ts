@@ -9,6 +9,7 @@ const PROJECT = path.resolve(import.meta.dirname, '../../..');
 const PREBUILDS = `prebuilds/${process.platform}-${process.arch}`;
 const ADDON = `${PREBUILDS}/rootloom.glibc.node`;
 const KEEPER = `${PREBUILDS}/rootloom-keeper`;
+const GUARD = `${PREBUILDS}/rootloom-guard`;
 
 interface Manifest {
   version: string;
@@ -76,6 +77,7 @@ describe('the package', () => {
       'dist/index.d.ts',
       ADDON,
       KEEPER,
+      GUARD,
     ];
     expect(names).toEqual(expect.arrayContaining(wanted));
     expect(names.some((name) => /^dist\/.*\/assets\//.test(name))).toBe(true);
@@ -83,8 +85,8 @@ describe('the package', () => {
     expect([...tops].sort()).toEqual(['package.json', ...manifest.files].sort());
   });
 
-  it('can be run: the command and the keeper are executable', async () => {
-    for (const name of ['dist/cli/main.js', KEEPER])
+  it('can be run: the command and the helpers are executable', async () => {
+    for (const name of ['dist/cli/main.js', KEEPER, GUARD])
       expect((packed.get(name)?.mode ?? 0) & 0o111, name).toBe(0o111);
     expect((await stat(path.join(installed, KEEPER))).mode & 0o111).toBe(0o111);
   });
@@ -151,7 +153,7 @@ describe('the addon', () => {
     ]);
   });
 
-  it.each([ADDON, KEEPER])('needs nothing but the C library: %s', async (file) => {
+  it.each([ADDON, KEEPER, GUARD])('needs nothing but the C library: %s', async (file) => {
     const { stdout } = await execa('readelf', ['-d', path.join(installed, file)]);
     const needed = [...stdout.matchAll(/\(NEEDED\).*\[(.*)\]/g)].map(([, name]) => name);
     expect(needed.filter((name) => !/^(libc\.so\.6|ld-linux.*)$/.test(name ?? ''))).toEqual([]);
