@@ -160,7 +160,8 @@ describe('reclaimNbdDevices', () => {
       await execa('umount', [folder], { reject: false });
     });
     await child.kill();
-    expect(await stateOf(device)).toMatchObject({ use: 'left', ownerPid: child.process.pid });
+    // Its guard has the device locked for a moment.
+    await expect.poll(() => stateOf(device)).toMatchObject({ use: 'left', ownerPid: child.process.pid });
     expect(await reclaimNbdDevices()).toEqual([]);
     expect((await stateOf(device))?.use).toBe('left');
     await execa('umount', [folder]);
@@ -172,7 +173,7 @@ describe('reclaimNbdDevices', () => {
     const reader = await open(device);
     onTestFinished(() => reader.close());
     await child.kill();
-    expect((await stateOf(device))?.use).toBe('left');
+    await expect.poll(async () => (await stateOf(device))?.use).toBe('left');
     expect(await reclaimNbdDevices()).toEqual([]);
     await reader.close();
     expect(await stateOf(device)).toMatchObject({ use: 'free', connected: false });
