@@ -187,7 +187,10 @@ describe('rootloom devices --reclaim', () => {
     const device = running.stdout.split(' ')[0] as string;
     await writeFile(path.join(folder, 'file'), made.blob);
     expect(await running.end('SIGKILL')).toEqual({ exitCode: null, signal: 'SIGKILL' });
-    expect((await nbdDevices()).find(({ path: each }) => each === device)).toMatchObject({ use: 'left' });
+    // Its guard has the device locked for a moment.
+    await expect
+      .poll(async () => (await nbdDevices()).find(({ path: each }) => each === device))
+      .toMatchObject({ use: 'left' });
     const { exitCode, answer } = await runJson('devices', '--reclaim');
     expect({ exitCode, answer }).toEqual({
       exitCode: 0,
