@@ -22,16 +22,21 @@ export function formatValue(value: number, unit: Unit): string {
   return `${value.toLocaleString('en-US', { maximumFractionDigits: digits, minimumFractionDigits: digits })} ${unit}`;
 }
 
+/** Ratios may be far below one. */
+function formatRatio(ratio: number): string {
+  return `${ratio >= 0.1 ? ratio.toFixed(2) : ratio.toPrecision(2)}×`;
+}
+
 function peerRow({ peer, median, least, most, ratio, newBytes }: PeerResult, unit: Unit): string {
   const range = `${formatValue(least, unit)} – ${formatValue(most, unit)}`;
   const stored = newBytes === undefined ? '' : formatByteSize(newBytes);
-  return `| ${peer} | ${formatValue(median, unit)} | ${range} | ${ratio.toFixed(2)}× | ${stored} |`;
+  return `| ${peer} | ${formatValue(median, unit)} | ${range} | ${formatRatio(ratio)} | ${stored} |`;
 }
 
 function goalLine({ peer, of, limit, reached, isMet }: GoalVerdict, unit: Unit): string {
   const sign = isMoreBetter(unit) ? '≥' : '≤';
   const wanted = of === undefined ? formatValue(limit, unit) : `${limit}× ${of}`;
-  const got = of === undefined ? formatValue(reached, unit) : `${reached.toFixed(2)}×`;
+  const got = of === undefined ? formatValue(reached, unit) : formatRatio(reached);
   return `- ${isMet ? 'met' : '**missed**'}: ${peer} ${sign} ${wanted}; reached ${got}`;
 }
 
