@@ -2,7 +2,7 @@
  * What a server that is killed leaves attached by netlink: its guard disconnects it, so that nobody waits for `timeoutSeconds`,
  * which is 90 here. And guards go when they are not needed any more.
  */
-import { readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, readlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { execa } from 'execa';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -16,6 +16,8 @@ const SERVER = new URL('./children/serve-stuck.ts', import.meta.url);
 const LIMIT_MS = 3000 + 7000;
 
 const guards = () => findProcesses('rootloom-guard');
+/** One that has just been started is not to be found by its name yet. */
+const expectGuards = (count: number) => expect.poll(guards, { timeout: 20_000 }).toHaveLength(count);
 
 async function startServer(connections: number, ...file: string[]) {
   const child = startChild(SERVER, [`${connections}`, ...file]);
@@ -102,9 +104,9 @@ describe('a server that is killed while requests are in flight', () => {
     await using memory = createMemoryDevice({ size: MIB });
     await using attachment = await attach(memory);
     const { child, device } = await startServer(1);
-    expect(await guards()).toHaveLength(2);
+    await expectGuards(2);
     await child.kill();
-    await expect.poll(guards, { timeout: 20_000 }).toHaveLength(1);
+    await expectGuards(1);
     await execa('dd', ['if=/dev/zero', `of=${attachment.path}`, 'bs=64k', 'count=16', 'oflag=direct']);
     expect(attachment.lost.aborted).toBe(false);
     await attachment.close();
@@ -117,9 +119,9 @@ describe('the guard', () => {
     await using memory = createMemoryDevice({ size: MIB });
     const attachments: Attachment[] = [];
     for (let count = 0; count < 3; count += 1) attachments.push(await attach(memory, { readOnly: true }));
-    expect(await guards()).toHaveLength(1);
+    await expectGuards(1);
     for (const attachment of attachments.splice(1)) await attachment.close();
-    expect(await guards()).toHaveLength(1);
+    await expectGuards(1);
     await attachments[0]?.close();
     expect(await guards()).toEqual([]);
   });
@@ -143,10 +145,15 @@ describe('the guard', () => {
   it('holds nothing of its owner: neither its folder nor its descriptors', async () => {
     await using memory = createMemoryDevice({ size: MIB });
     await using attachment = await attach(memory);
-    const [guard] = await guards();
-    const { stdout: cwd } = await execa('readlink', [`/proc/${guard}/cwd`]);
-    const { stdout: descriptors } = await execa('ls', [`/proc/${guard}/fd`]);
-    expect({ cwd, descriptors: descriptors.split('\n').length }).toEqual({ cwd: '/', descriptors: 5 });
+    const heldByGuard = async () => {
+      const [guard] = await guards();
+      const proc = `/proc/${guard}`;
+      return { cwd: await readlink(`${proc}/cwd`), descriptors: (await readdir(`${proc}/fd`)).length };
+    };
+    // When it is ready: the standard ones, its socket, and one for signals.
+    await expect
+      .poll(() => heldByGuard().catch(() => undefined), { timeout: 20_000 })
+      .toEqual({ cwd: '/', descriptors: 5 });
     await attachment.close();
   });
 });

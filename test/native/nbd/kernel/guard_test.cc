@@ -169,6 +169,13 @@ std::vector<Process> GuardsOf(pid_t parent) {
   return guards;
 }
 
+// Once it goes by its name, which one that has just been started does not yet; 0 when there is not exactly one.
+Process TheGuardOf(pid_t parent) {
+  std::vector<Process> guards;
+  [[maybe_unused]] const bool found = WaitUntil(20s, {}, [&] { return (guards = GuardsOf(parent)).size() == 1; });
+  return guards.size() == 1 ? guards[0] : Process{};
+}
+
 size_t CountEntries(const std::string& folder) {
   return static_cast<size_t>(std::distance(std::filesystem::directory_iterator(folder), {}));
 }
@@ -187,16 +194,16 @@ TEST(GuardedDevice, SharesOneGuardThatGoesWithTheLast) {
     ASSERT_TRUE(first.ok());
     const auto second = Watch(2);
     ASSERT_TRUE(second.ok());
-    const auto guards = GuardsOf(::getpid());
-    ASSERT_EQ(guards.size(), 1U);
-    EXPECT_EQ(guards[0].session, guards[0].pid);
-    const std::string proc = "/proc/" + std::to_string(guards[0].pid);
+    const Process guard = TheGuardOf(::getpid());
+    ASSERT_NE(guard.pid, 0);
+    EXPECT_EQ(guard.session, guard.pid);
+    const std::string proc = "/proc/" + std::to_string(guard.pid);
     EXPECT_TRUE(WaitUntil(10s, {}, [&] { return std::filesystem::read_symlink(proc + "/cwd") == "/"; }));
     EXPECT_EQ(CountEntries(proc + "/fd"), 5U);  // three standard ones, socket, signals
-    for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGQUIT}) ::kill(guards[0].pid, signal);
+    for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGQUIT}) ::kill(guard.pid, signal);
     first = Watch(3);
     ASSERT_TRUE(first.ok());
-    EXPECT_EQ(GuardsOf(::getpid())[0].pid, guards[0].pid);
+    EXPECT_EQ(TheGuardOf(::getpid()).pid, guard.pid);
   }
   EXPECT_TRUE(GuardsOf(::getpid()).empty());
 }
@@ -204,13 +211,15 @@ TEST(GuardedDevice, SharesOneGuardThatGoesWithTheLast) {
 TEST(GuardedDevice, IsLookedAfterByAnotherGuardWhenSomebodyKilledTheFirst) {
   const auto first = Watch(1);
   ASSERT_TRUE(first.ok());
-  const pid_t pid = GuardsOf(::getpid())[0].pid;
+  const pid_t pid = TheGuardOf(::getpid()).pid;
+  ASSERT_NE(pid, 0);
   ::kill(pid, SIGKILL);
   EXPECT_TRUE(WaitUntil(10s, {}, [] { return GuardsOf(::getpid()).empty(); }));  // nor a zombie
   const auto second = Watch(2);
   ASSERT_TRUE(second.ok());
-  ASSERT_EQ(GuardsOf(::getpid()).size(), 1U);
-  EXPECT_NE(GuardsOf(::getpid())[0].pid, pid);
+  const pid_t next = TheGuardOf(::getpid()).pid;
+  EXPECT_NE(next, 0);
+  EXPECT_NE(next, pid);
 }
 
 TEST(GuardedDevice, NamesTheProgramThatCannotBeRun) {
@@ -247,14 +256,13 @@ TEST(GuardedDevice, LeavesAGuardThatDoesItsDutyAndEndsWhenTheOwnerIsKilled) {
     if (!guarded.ok()) ::_exit(1);
     for (;;) ::pause();
   }
-  std::vector<Process> guards;
-  EXPECT_TRUE(WaitUntil(20s, {}, [&] { return !(guards = GuardsOf(owner)).empty(); }));
+  const pid_t guard = TheGuardOf(owner).pid;
   ::kill(owner, SIGKILL);
   int status = 0;
   ASSERT_EQ(::waitpid(owner, &status, 0), owner);
   EXPECT_TRUE(WIFSIGNALED(status));
-  ASSERT_EQ(guards.size(), 1U);
-  ASSERT_EQ(::waitpid(guards[0].pid, &status, 0), guards[0].pid);
+  ASSERT_NE(guard, 0);
+  ASSERT_EQ(::waitpid(guard, &status, 0), guard);
   EXPECT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), 0);
 }
