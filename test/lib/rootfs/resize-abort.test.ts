@@ -50,6 +50,7 @@ test.for([
   ['reads the bitmaps', 'read', 4, 'none'],
   ['writes', 'write', 20, 'none'],
   ['reads for a helper process', 'read', 4, 'process'],
+  ['writes what a helper process changed', 'write', 2, 'process'],
 ] as const)(
   'ext4.resize answers an abort while its disk is stuck as it %s',
   async ([, operation, skip, isolation]) => {
