@@ -88,6 +88,11 @@ Status ContentWriter::Finish(Inode& inode, uint64_t size_bytes) {
 }
 
 Result<ContentReader> ContentReader::Open(Filesystem& filesystem, BlockStore& blocks, Inode& inode) {
+  // The blocks of a file are numbered with 32 bits.
+  if ((inode.size_bytes() - 1) / filesystem.raw()->blocksize > UINT32_MAX && inode.size_bytes() != 0) {
+    return Status::Corrupt("read the content of inode " + std::to_string(inode.number),
+                           "its size is " + std::to_string(inode.size_bytes()) + ", more than a file can have");
+  }
   ContentReader reader(blocks, inode.size_bytes());
   if ((inode.raw.i_flags & EXT4_INLINE_DATA_FL) != 0) {
     // The attribute area that continues inline content ends with the inode, which is no larger than a block.

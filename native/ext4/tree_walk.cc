@@ -88,6 +88,8 @@ Status TreeWalk::Examine(TreeStore& store, Inode& inode, WalkEntry& entry, const
     ROOTLOOM_ASSIGN_OR_RETURN(const size_t count, reader.Read(offset, buffer));
     hash.Update(std::span(buffer).first(count));
     offset += count;
+    // A hole may be terabytes long: whoever listens learns that this goes on.
+    context.report({.step = "walk the tree", .done = file_count_});
   }
   content_bytes_ += reader.size_bytes();
   entry.sha256 = hash.TakeHex();

@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -23,7 +22,7 @@ namespace {
 constexpr const char* kOperation = "start";
 // A sanitizer's report is longer than what the C library says before it aborts.
 constexpr size_t kMaxLogBytes = 64 << 10;
-constexpr size_t kLogTailBytes = 400;
+constexpr size_t kLogBytes = 600;
 
 class SpawnActions {
  public:
@@ -136,12 +135,9 @@ HelperEnd HelperProcess::End() {
   return end;
 }
 
-std::string HelperProcess::LogTail() const {
-  struct stat facts {};
-  if (::fstat(log_.get(), &facts) != 0 || facts.st_size <= 0) return "";
-  const auto size = static_cast<size_t>(facts.st_size);
-  std::string text(std::min(size, kLogTailBytes), '\0');
-  const ssize_t count = ::pread(log_.get(), text.data(), text.size(), static_cast<off_t>(size - text.size()));
+std::string HelperProcess::Log() const {
+  std::string text(kLogBytes, '\0');
+  const ssize_t count = ::pread(log_.get(), text.data(), text.size(), 0);
   text.resize(static_cast<size_t>(std::max<ssize_t>(count, 0)));
   for (char& character : text) {
     if (character < 0x20 || character > 0x7e) character = ' ';

@@ -40,8 +40,8 @@ class HelperProcess {
   // Kills it if it still runs, and reaps it. Returns at once, for nothing holds up SIGKILL. To be called once.
   HelperEnd End();
 
-  // The end of what it wrote to its standard error, as one line of printable characters.
-  std::string LogTail() const;
+  // The beginning of what it wrote to its standard error, as one line of printable characters.
+  std::string Log() const;
 
  private:
   HelperProcess(pid_t pid, UniqueFd pidfd, UniqueFd log) : pid_(pid), pidfd_(std::move(pidfd)), log_(std::move(log)) {}

@@ -82,7 +82,7 @@ class Supervision {
     const HelperEnd end = helper.End();
     const bool crashed = !answer.ok() && answer.status().failure().kind == StatusKind::kEngineCrashed;
     if (crashed && hung_up_) answer = Crashed(EndText(end));
-    if (crashed) answer = WithLog(answer.status().failure(), helper.LogTail());
+    if (crashed) answer = WithLog(answer.status().failure(), helper.Log());
     return Judge(std::move(answer));
   }
 

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/types.h>
 
 #include "config.h"
@@ -78,6 +79,7 @@ void rootloom_engine_exit(int code) {
 
 errcode_t rootloom_engine_open_filesystem(const char* name, const char* options, int flags, int superblock,
                                           unsigned block_size, io_manager manager, ext2_filsys* filesystem) {
+  flags |= EXT2_FLAG_SKIP_MMP; /* see mmp_shim.c */
   const errcode_t code = ext2fs_open2(name, options, flags, superblock, block_size, manager, filesystem);
   current_run->filesystem = *filesystem;
   return code;
@@ -302,6 +304,16 @@ int rootloom_engine_access(const char* path, int mode) { return (void)path, (voi
 FILE* rootloom_engine_fopen(const char* path, const char* mode) { return (void)path, (void)mode, NULL; }
 DIR* rootloom_engine_opendir(const char* path) { return (void)path, NULL; }
 
+/* ---- Random numbers ---- */
+
+/* Version 4 of RFC 9562. Without random numbers, which every kernel of today has, the rest of the UUID stays zero. */
+void rootloom_engine_generate_uuid(unsigned char* uuid) {
+  memset(uuid, 0, 16);
+  if (getrandom(uuid, 16, 0) < 0) uuid[15] = 1;
+  uuid[6] = (unsigned char)((uuid[6] & 0x0f) | 0x40);
+  uuid[8] = (unsigned char)((uuid[8] & 0x3f) | 0x80);
+}
+
 /* ---- The device ---- */
 
 errcode_t rootloom_engine_device_size2(const char* name, int block_size, blk64_t* blocks) {
@@ -314,6 +326,12 @@ errcode_t rootloom_engine_check_if_mounted(const char* name, int* flags) {
   (void)name;
   *flags = 0;
   return 0;
+}
+
+/* In the place of libext2fs' own, which looks into the host's list of mounts when it makes a journal. */
+errcode_t ext2fs_check_mount_point(const char* name, int* flags, char* where, int length) {
+  (void)where, (void)length;
+  return rootloom_engine_check_if_mounted(name, flags);
 }
 
 int rootloom_engine_check_plausibility(const char* name, int flags, int* is_device) {

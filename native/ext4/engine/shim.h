@@ -68,6 +68,7 @@ char* rootloom_engine_getenv(const char* name);
 #define getenv(name) rootloom_engine_getenv(name)
 #define putenv(text) 0
 #define isatty(fd) 0
+#define sleep(seconds) 0
 /* Times as text are UTC's: equal inputs give equal output, wherever the host is. */
 #define localtime(time) gmtime(time)
 #define ctime(time) asctime(gmtime(time))
@@ -89,6 +90,9 @@ DIR* rootloom_engine_opendir(const char* path);
 #define access rootloom_engine_access
 #define fopen rootloom_engine_fopen
 #define opendir rootloom_engine_opendir
+
+/* Random numbers: from the kernel, without a file. */
+#define uuid_generate rootloom_engine_generate_uuid
 
 /* The device: DeviceIo's manager in the place of files. */
 #define unix_io_manager rootloom_engine_io_manager
