@@ -86,8 +86,9 @@ Status CheckUsable(Filesystem& filesystem, const OpenOptions& options) {
 Status FromErrcode(errcode_t code, const char* operation, const std::string& path, std::optional<Failure> cause) {
   if (code == 0) return Status::Ok();
   if (cause.has_value()) return std::move(*cause);
-  if (code == ENOMEM) code = EXT2_ET_NO_MEMORY;
   // Errnos of e2fsprogs itself: no device took part, or DeviceIo would have remembered it.
+  if (code == ENOMEM) code = EXT2_ET_NO_MEMORY;
+  if (code == ENOSPC) code = EXT2_ET_BLOCK_ALLOC_FAIL;  // So resize2fs says that the image is full, not the host.
   if (code > 0 && code < 256) return Status::Errno(operation, path, static_cast<int>(code));
   return Failure{.kind = KindOf(code),
                  .operation = operation,
