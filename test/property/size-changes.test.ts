@@ -43,3 +43,10 @@ test(`a disk is wholly the old or wholly the new one, whatever happens (ROOTLOOM
     .reduce((sum, [, count]) => sum + count, 0);
   expect(done).toBeGreaterThanOrEqual(CASES / 2);
 });
+
+/** A disk that is minimal already, made minimal or too small: what resize2fs then says was taken for a full host. */
+const REGRESSIONS = [598059436, 598059512];
+
+test.each(REGRESSIONS)('case %i passes, which once did not', async (seed) => {
+  await new Scenario(seed, await makeScratch(), new Map()).run();
+});
