@@ -38,7 +38,11 @@ class Tally {
   void Add(const std::string& operation, const Status& status, Clock::duration taken, uint64_t seed) {
     const std::string outcome = status.ok() ? "OK" : StatusKindName(status.failure().kind);
     std::lock_guard lock(mutex_);
-    counts_[operation + ": " + outcome] += 1;
+    Outcome& entry = outcomes_[operation + ": " + outcome];
+    entry.count += 1;
+    if (entry.count == 1 && !status.ok()) {
+      entry.example = "seed " + std::to_string(seed) + ": " + status.failure().Message();
+    }
     longest_ = std::max(longest_, taken);
     if (taken > kLongest) late_.push_back(operation + " of seed " + std::to_string(seed));
     if (!status.ok() && status.failure().kind == StatusKind::kEngineCrashed) {
@@ -47,7 +51,9 @@ class Tally {
   }
 
   void Print() const {
-    for (const auto& [what, count] : counts_) std::cout << what << ": " << count << "\n";
+    for (const auto& [what, outcome] : outcomes_) {
+      std::cout << what << ": " << outcome.count << (outcome.example.empty() ? "" : ", " + outcome.example) << "\n";
+    }
     std::cout << "longest: " << std::chrono::duration_cast<std::chrono::milliseconds>(longest_).count() << " ms\n";
     std::cout << "crashes of the helper: " << crashes_.size() << "\n";
     for (const std::string& crash : crashes_) std::cout << crash << "\n";
@@ -55,8 +61,13 @@ class Tally {
   const std::vector<std::string>& late() const { return late_; }
 
  private:
+  struct Outcome {
+    uint64_t count = 0;
+    std::string example;  // the first that was not well
+  };
+
   std::mutex mutex_;
-  std::map<std::string, uint64_t> counts_;
+  std::map<std::string, Outcome> outcomes_;
   std::vector<std::string> crashes_;
   std::vector<std::string> late_;
   Clock::duration longest_{};
