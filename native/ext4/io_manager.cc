@@ -50,6 +50,9 @@ class Registry {
 
 DeviceIo& IoOf(io_channel channel) { return *static_cast<DeviceIo*>(channel->private_data); }
 
+// Whether it was opened for writing. e2fsck -n relies on being stopped from it, by a file that was opened read-only.
+long& WritableOf(io_channel channel) { return channel->reserved[0]; }
+
 // A negative count is a number of bytes, as everywhere in e2fsprogs.
 size_t LengthOf(io_channel channel, int count) {
   return count < 0 ? static_cast<size_t>(-static_cast<int64_t>(count))
@@ -89,6 +92,7 @@ errcode_t ReadBlocks(io_channel channel, unsigned long block, int count, void* d
 }
 
 errcode_t WriteBlocks64(io_channel channel, unsigned long long block, int count, const void* data) {
+  if (WritableOf(channel) == 0) return EROFS;
   const std::span<const std::byte> bytes{static_cast<const std::byte*>(data), LengthOf(channel, count)};
   const bool is_backup = count == -SUPERBLOCK_SIZE && block > 0 && channel->block_size > SUPERBLOCK_SIZE;
   if (!is_backup) return IoOf(channel).Write(OffsetOf(channel, block), bytes);
@@ -101,6 +105,7 @@ errcode_t WriteBlocks(io_channel channel, unsigned long block, int count, const 
 }
 
 errcode_t WriteBytes(io_channel channel, unsigned long offset, int count, const void* data) {
+  if (WritableOf(channel) == 0) return EROFS;
   return IoOf(channel).Write(offset, {static_cast<const std::byte*>(data), static_cast<size_t>(count)});
 }
 
@@ -109,10 +114,12 @@ errcode_t FlushChannel(io_channel) { return 0; }
 errcode_t SetOption(io_channel, const char*, const char*) { return 0; }
 
 errcode_t DiscardBlocks(io_channel channel, unsigned long long block, unsigned long long count) {
+  if (WritableOf(channel) == 0) return EROFS;
   return IoOf(channel).Trim({OffsetOf(channel, block), OffsetOf(channel, count)});
 }
 
 errcode_t ZeroBlocks(io_channel channel, unsigned long long block, unsigned long long count) {
+  if (WritableOf(channel) == 0) return EROFS;
   return IoOf(channel).Zero({OffsetOf(channel, block), OffsetOf(channel, count)});
 }
 
@@ -170,6 +177,7 @@ errcode_t DeviceIo::Open(int flags, io_channel* channel) {
   // What Trim was given reads as zeros, which saves writing zeros after a discard.
   opened->flags = CHANNEL_FLAGS_DISCARD_ZEROES;
   opened->private_data = this;
+  WritableOf(opened) = (flags & IO_FLAG_RW) != 0 ? 1 : 0;
   *channel = opened;
   return 0;
 }

@@ -6,6 +6,7 @@
 //
 // Rules of every transfer:
 //  - The stop token is looked at first; when it is triggered, the transfer fails with ECANCELED.
+//  - What is opened read-only cannot be written, whatever the device allows: EROFS, and no failure of the device.
 //  - A device's failure is remembered with its errno and offset, and e2fsprogs is told the errno. The code that called
 //    e2fsprogs asks for it with TakeFailure.
 //  - Bytes beyond the device's end are e2fsprogs' short read or short write, not a failure of the device: broken

@@ -26,8 +26,13 @@ Result<EngineResult> RunEngine(std::unique_ptr<Filesystem> filesystem, uint64_t 
                                const CallContext& context) {
   blk64_t blocks = target_blocks;
   const errcode_t code = RunResize(filesystem->io(), filesystem->raw(), &blocks, context);
-  const Status status = filesystem->Check(code, kResizeOperation);
-  if (!status.ok()) return status;
+  Status status = filesystem->Check(code, kResizeOperation);
+  if (!status.ok()) {
+    // What cannot be done to a file is a caller's mistake elsewhere; here the filesystem has asked for it.
+    Failure& failure = status.failure();
+    if (failure.kind == StatusKind::kInvalidArgument) failure.kind = StatusKind::kCorrupt;
+    return status;
+  }
   filesystem->Release();
   return EngineResult{.new_blocks = blocks, .io = filesystem->io().counts()};
 }

@@ -50,6 +50,25 @@ void WriteEverySecondBlock(Device& device) {
   }
 }
 
+TEST(DeviceIo, WritesNothingThroughAChannelThatWasOpenedReadOnly) {
+  auto logging = std::make_shared<LoggingDevice>(MemoryDevice::Create(16 * kBlock).value());
+  WriteEverySecondBlock(*logging);
+  logging->Reset();
+  DeviceIo io(logging);
+  io_channel channel = nullptr;
+  ASSERT_EQ(io.Open(0, &channel), 0);
+  const std::vector<std::byte> data(kBlock);
+  EXPECT_EQ(io_channel_write_blk64(channel, 0, 1, data.data()), EROFS);
+  EXPECT_EQ(io_channel_write_byte(channel, 0, 8, data.data()), EROFS);
+  EXPECT_EQ(io_channel_zeroout(channel, 0, 2), EROFS);
+  EXPECT_EQ(io_channel_discard(channel, 0, 2), EROFS);
+  EXPECT_FALSE(io.has_failure()) << "the device has not failed";
+  for (const OperationKind kind : {OperationKind::kWrite, OperationKind::kZero, OperationKind::kTrim}) {
+    EXPECT_EQ(logging->CountOf(kind).calls, 0u);
+  }
+  io_channel_close(channel);
+}
+
 TEST(DeviceIo, ZeroesAnyNumberOfExtentsAndNothingElse) {
   auto logging = std::make_shared<LoggingDevice>(MemoryDevice::Create(10'000 * kBlock).value());
   WriteEverySecondBlock(*logging);
