@@ -1,13 +1,52 @@
-/** Random numbers that can be had again. */
+/** Random numbers that can be had again: every random test takes its seed from ROOTLOOM_SEED, and prints it. */
 import { randomInt } from 'node:crypto';
 
-/** Numbers from 0 to 1, the same ones for the same seed, which is printed, and taken from the environment variable `name` if it is set. */
-export function seededRandom(name: string): () => number {
-  let state = Number(process.env[name] ?? randomInt(2 ** 31));
-  console.log(`${name}=${state}`);
-  return () => {
-    // A linear congruential generator, which suffices for choosing moments.
-    state = (Math.imul(state, 1103515245) + 12345) >>> 0;
-    return state / 2 ** 32;
-  };
+/** The seed to use: that of the environment, or a new one. */
+export const SEED = Number(process.env.ROOTLOOM_SEED ?? randomInt(2 ** 31));
+
+/** A small generator (mulberry32): the same numbers for the same seed. */
+export class Random {
+  #state: number;
+
+  constructor(seed: number) {
+    this.#state = seed >>> 0;
+  }
+
+  /** In [0, 1). */
+  next(): number {
+    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
+    let t = this.#state;
+    t = Math.imul(t ^ (t >>> 15), t | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  }
+
+  /** A whole number from 0 to `bound`, itself not included. */
+  below(bound: number): number {
+    return Math.floor(this.next() * bound);
+  }
+
+  /** A whole number from `least` to `most`, both included. */
+  integer(least: number, most: number): number {
+    return least + this.below(most - least + 1);
+  }
+
+  chance(probability: number): boolean {
+    return this.next() < probability;
+  }
+
+  pick<const Value>(values: readonly [Value, ...Value[]]): Value {
+    return values[this.below(values.length)] as Value;
+  }
+
+  bytes(length: number): Buffer {
+    const words = Uint32Array.from({ length: Math.ceil(length / 4) }, () => this.below(2 ** 32));
+    return Buffer.from(words.buffer, 0, length);
+  }
+}
+
+/** A generator with that seed, which is printed. */
+export function seededRandom(): Random {
+  console.log(`ROOTLOOM_SEED=${SEED}`);
+  return new Random(SEED);
 }

@@ -155,7 +155,7 @@ describe.each(MECHANISMS)('attach by %s', (mechanism) => {
   });
 
   it('leaves nothing when it is aborted, at whatever moment', async () => {
-    const random = seededRandom('ROOTLOOM_ATTACH_SEED');
+    const random = seededRandom();
     await using device = createMemoryDevice({ size: 16 * MIB });
     await using pool = await openNbdPool();
     await (await attach(device, { mechanism, pool })).close();
@@ -164,7 +164,7 @@ describe.each(MECHANISMS)('attach by %s', (mechanism) => {
     let aborted = 0;
     for (let round = 0; round < 60; round += 1) {
       const controller = new AbortController();
-      const timer = setTimeout(() => controller.abort(reason), random() * 40);
+      const timer = setTimeout(() => controller.abort(reason), random.next() * 40);
       const options = { mechanism, pool, signal: controller.signal, connections: 1 + (round % 4) };
       try {
         const attachment = await attach(device, options);

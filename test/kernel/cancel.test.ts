@@ -2,7 +2,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { attach, createFaultyDevice, createMemoryDevice, nbdDevices } from '../../lib/index.js';
-import { devicesInUse, footprint, MIB, seededRandom } from './support/system.js';
+import { seededRandom } from '../helpers/random.js';
+import { devicesInUse, footprint, MIB } from './support/system.js';
 
 const MOMENTS = 200;
 
@@ -13,7 +14,7 @@ async function expectNothingLeft(): Promise<void> {
 
 describe('attach that is aborted', () => {
   it('leaves no device, descriptor, thread or slot, whenever it happens', async () => {
-    const random = seededRandom('ROOTLOOM_CANCEL_SEED');
+    const random = seededRandom();
     // The kernel reads the partition table while it is attached: a slow device makes that stage longer than the others.
     const slow = createFaultyDevice(createMemoryDevice({ size: 8 * MIB }), { faults: [{ delayMs: 20 }] });
     const fast = createMemoryDevice({ size: 8 * MIB });
@@ -29,11 +30,11 @@ describe('attach that is aborted', () => {
     for (let index = 0; index < MOMENTS; index += 1) {
       const controller = new AbortController();
       const reason = new Error(`moment ${index}`);
-      const device = random() < 0.5 ? slow : fast;
-      const mechanism = random() < 0.5 ? 'netlink' : 'ioctl';
+      const device = random.chance(0.5) ? slow : fast;
+      const mechanism = random.chance(0.5) ? 'netlink' : 'ioctl';
       const call = attach(device, {
         signal: controller.signal,
-        connections: 1 + Math.floor(random() * 4),
+        connections: 1 + random.below(4),
         mechanism,
       }).then(
         async (attachment) => {
@@ -45,7 +46,7 @@ describe('attach that is aborted', () => {
           expect(error).toBe(reason);
         },
       );
-      await sleep(random() * longestMs * 0.8);
+      await sleep(random.next() * longestMs * 0.8);
       controller.abort(reason);
       await call;
       expect(await devicesInUse()).toEqual([]);

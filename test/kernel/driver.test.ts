@@ -7,8 +7,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { describe, expect, it } from 'vitest';
 import { attach, emptyDevice } from '../../lib/index.js';
+import { seededRandom } from '../helpers/random.js';
 import { makeScratch, startChild } from '../helpers/temporary.js';
-import { devicesInUse, format, MIB, seededRandom, sizeOf } from './support/system.js';
+import { devicesInUse, format, MIB, sizeOf } from './support/system.js';
 
 const MECHANISMS = ['netlink', 'ioctl'] as const;
 
@@ -84,7 +85,7 @@ describe.each(MECHANISMS)('a device attached by %s', (mechanism) => {
   });
 
   it('may be disconnected by others while it is mounted and unmounted', async () => {
-    const random = seededRandom('ROOTLOOM_DISCONNECT_SEED');
+    const random = seededRandom();
     const folder = await makeScratch();
     for (let round = 0; round < 8; round += 1) {
       await using overlay = await emptyDevice(16 * MIB);
@@ -92,7 +93,7 @@ describe.each(MECHANISMS)('a device attached by %s', (mechanism) => {
       await format(attachment.path);
       const loop = 'while mount -t ext4 "$1" "$2" && touch "$2/file"; do umount "$2" || exit 0; done';
       const mounting = execa('sh', ['-c', loop, 'sh', attachment.path, folder], { reject: false });
-      await sleep(random() * 600);
+      await sleep(random.next() * 600);
       await execa('nbd-client', ['-d', attachment.path], { reject: false });
       await mounting;
       await execa('umount', ['-q', folder], { reject: false });

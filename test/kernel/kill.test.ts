@@ -11,11 +11,12 @@ import { execa } from 'execa';
 import { describe, expect, it } from 'vitest';
 import { attach, createMemoryDevice, nbdDevices, reclaimNbdDevices } from '../../lib/index.js';
 import { findProcesses } from '../helpers/processes.js';
+import { seededRandom } from '../helpers/random.js';
 import { type Child, startChild } from '../helpers/temporary.js';
-import { devicesInUse, format, MIB, mount, seededRandom } from './support/system.js';
+import { devicesInUse, format, MIB, mount } from './support/system.js';
 
 const ROUNDS = 3;
-const random = seededRandom('ROOTLOOM_KILL_SEED');
+const random = seededRandom();
 
 interface Server {
   child: Child;
@@ -74,7 +75,7 @@ describe('a server that is killed while programs write to its device', () => {
       for (let round = 0; round < ROUNDS; round += 1) {
         const { child, device } = await startServer(1 + (round % 2), mechanism, timeoutSeconds);
         const writers = startWriters(device);
-        await sleep(300 + random() * 700);
+        await sleep(300 + random.next() * 700);
         if (how === 'by the time-outs' || how === 'by reclaiming') await killGuards();
         await child.kill();
         if (how === 'by reclaiming') await reclaimNbdDevices();

@@ -17,12 +17,11 @@ import {
 } from '../../lib/index.js';
 import { rebuildDisk } from '../../lib/rootfs/rebuild.js';
 import { resizeDisk } from '../../lib/rootfs/resize.js';
+import { seededRandom } from '../helpers/random.js';
 import { makeScratch } from '../helpers/temporary.js';
-import { Random } from '../property/random.js';
 import { makeRandomImage, type Profile } from '../property/random-image.js';
 
 const MIB = 1024 ** 2;
-const SEED = Number(process.env.ROOTLOOM_SEED ?? Math.floor(Math.random() * 2 ** 31));
 
 interface Change {
   name: string;
@@ -80,11 +79,10 @@ async function expectSame(mountPoint: string, file: FileDigest): Promise<void> {
 }
 
 it.each(CHANGES)('the kernel reads and writes $name', async ({ profile, apply }) => {
-  console.log(`ROOTLOOM_SEED=${SEED}`);
   const folder = await makeScratch();
   const mountPoint = path.join(folder, 'mount');
   await mkdir(mountPoint);
-  await makeRandomImage(path.join(folder, 'image'), new Random(SEED), profile);
+  await makeRandomImage(path.join(folder, 'image'), seededRandom(), profile);
   await using image = await openFileDevice(path.join(folder, 'image'));
   const files = await digestsOf(image);
   await using disk = await createOverlay(image, { upperPath: path.join(folder, 'upper') });

@@ -6,8 +6,8 @@ import { isRootloomError } from '../../lib/errors.js';
 import { openFileDevice } from '../../lib/native/device.js';
 import { ext4 } from '../../lib/native/ext4.js';
 import { openTree } from '../../lib/native/ext4-tree.js';
+import type { Random } from '../helpers/random.js';
 import { type FileTarget, HostFolder } from './host-folder.js';
-import type { Random } from './random.js';
 
 const MIB = 1024 ** 2;
 const UUID = '5c5a8f0e-6b1d-8d3f-9a55-0d1f4a6b7c8d';

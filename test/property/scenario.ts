@@ -22,7 +22,7 @@ import { rebuildDisk } from '../../lib/rootfs/rebuild.js';
 import { resizeDisk } from '../../lib/rootfs/resize.js';
 import type { Strategy } from '../../lib/rootfs/strategy.js';
 import { digestBytes, digestFile } from '../../lib/util/digest.js';
-import { Random } from './random.js';
+import { Random } from '../helpers/random.js';
 import { makeRandomImage } from './random-image.js';
 
 const MIB = 1024 ** 2;

@@ -6,10 +6,10 @@ import { mkdir } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { expect, test } from 'vitest';
+import { SEED } from '../helpers/random.js';
 import { makeScratch } from '../helpers/temporary.js';
 import { Scenario, type Tally } from './scenario.js';
 
-const SEED = Number(process.env.ROOTLOOM_SEED ?? Math.floor(Math.random() * 2 ** 31));
 const CASES = Number(process.env.ROOTLOOM_CASES ?? 200);
 const TIMEOUT_MS = 60_000 + CASES * 10_000;
 

@@ -124,31 +124,34 @@ Result<std::vector<uint32_t>> Pool::Reclaim(const CallContext& context) {
   ROOTLOOM_ASSIGN_OR_RETURN(const std::vector<DeviceReport> reports, Report());
   ROOTLOOM_ASSIGN_OR_RETURN(const std::string boot_id, BootId(machine_));
   std::vector<uint32_t> reclaimed;
+  Status failure;
   for (const DeviceReport& report : reports) {
     ROOTLOOM_RETURN_IF_ERROR(context.CheckStopped("reclaim NBD devices"));
-    if (report.use == DeviceUse::kLeft && TryReclaim(report.facts.index, boot_id, context)) {
-      reclaimed.push_back(report.facts.index);
-    }
+    if (report.use != DeviceUse::kLeft) continue;
+    const auto is_free = TryReclaim(report.facts.index, boot_id, context);
+    if (is_free.ok() && *is_free) reclaimed.push_back(report.facts.index);
+    // One that cannot be disconnected keeps nobody from the others.
+    if (!is_free.ok() && failure.ok()) failure = is_free.status();
   }
+  ROOTLOOM_RETURN_IF_ERROR(failure);
   return reclaimed;
 }
 
 // With the lock in hand nobody of ours can connect the device, so what is found to be left stays so.
-bool Pool::TryReclaim(uint32_t index, const std::string& boot_id, const CallContext& context) {
-  const auto netlink = control();
-  if (!netlink.ok()) return false;
-  const auto lock = SlotLock::Try(run_folder_, index);
-  if (!lock.ok() || !lock->has_value()) return false;
-  const auto record = (*lock)->Read();
-  const auto facts = ReadFacts(machine_, index);
-  if (!record || !facts.ok() || record->boot_id != boot_id || facts->backend != record->backend) return false;
-  if (!(*netlink)->Disconnect(index).ok()) return false;
+Result<bool> Pool::TryReclaim(uint32_t index, const std::string& boot_id, const CallContext& context) {
+  ROOTLOOM_ASSIGN_OR_RETURN(const std::shared_ptr<Control> netlink, control());
+  ROOTLOOM_ASSIGN_OR_RETURN(const std::optional<SlotLock> lock, SlotLock::Try(run_folder_, index));
+  if (!lock) return false;
+  const auto record = lock->Read();
+  ROOTLOOM_ASSIGN_OR_RETURN(const DeviceFacts facts, ReadFacts(machine_, index));
+  if (!record || record->boot_id != boot_id || facts.backend != record->backend) return false;
+  ROOTLOOM_RETURN_IF_ERROR(netlink->Disconnect(index));
   const auto is_free = [&] {
     const auto now = ReadFacts(machine_, index);
     return now.ok() && !now->connected();
   };
   if (!WaitUntil(kLookedAt, context.stop, is_free)) return false;
-  [[maybe_unused]] const Status ignored = (*lock)->Clear();
+  [[maybe_unused]] const Status ignored = lock->Clear();
   return true;
 }
 

@@ -67,7 +67,8 @@ class Pool {
   // Disconnects what killed processes left, and returns the indices of what is free now. Only a device whose lock is
   // free, whose record was written since this boot, and whose backend name in the kernel is the one on record: all else
   // is not ours to touch. What waits for a device that was disconnected fails at once; one that is still mounted stays
-  // kLeft until it is unmounted.
+  // kLeft until it is unmounted. Fails, once all were tried, with the first that could not be disconnected: kPermission
+  // without the right to do so.
   Result<std::vector<uint32_t>> Reclaim(const CallContext& context);
 
   // The kernel's netlink family; kNotFound when there is none here.
@@ -92,7 +93,8 @@ class Pool {
                                       const CallContext& context, Round& round);
   Result<DeviceReport> ReportOf(uint32_t index, const std::string& boot_id) const;
   Status WriteRecord(const SlotLock& lock, const std::string& backend) const;
-  bool TryReclaim(uint32_t index, const std::string& boot_id, const CallContext& context);
+  // Whether the device is free now.
+  Result<bool> TryReclaim(uint32_t index, const std::string& boot_id, const CallContext& context);
 
   const Machine machine_;
   const std::string guard_program_;

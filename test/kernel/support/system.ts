@@ -1,5 +1,4 @@
 /** What the tests do with the kernel: its devices, mounts, and this process's share of its resources. */
-import { randomInt } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { execa } from 'execa';
@@ -62,18 +61,5 @@ export async function footprint(): Promise<Footprint> {
     descriptors: (await readdir('/proc/self/fd')).length - 1,
     threads: field('Threads'),
     residentBytes: field('VmRSS') * 1024,
-  };
-}
-
-/** Numbers that come again with the same seed, which is printed, and taken from the environment variable `name` if it is set. */
-export function seededRandom(name: string): () => number {
-  let state = Number(process.env[name] ?? randomInt(2 ** 31));
-  console.log(`${name}=${state}`);
-  return () => {
-    // Marsaglia's xorshift, which suffices for choosing moments.
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) / 2 ** 32;
   };
 }

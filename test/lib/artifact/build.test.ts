@@ -191,6 +191,9 @@ test('publishBuild accepts a build that changed nothing', async () => {
   const disk = await writeArtifact(await makeScratch(), header, Buffer.alloc(0));
   const build = await publishBuild(store, { buildId, disk, description: { phase: 'base' } });
   await build.verify({ deep: true });
+  expect(await store.listBuilds()).toContain(buildId);
+  await using opened = await build.openDisk();
+  expect((await opened.read(0, PAGE)).equals(parent.data.subarray(0, PAGE))).toBe(true);
 });
 
 test('removeBuild refuses a build that others need, and forgets its cache entry', async () => {

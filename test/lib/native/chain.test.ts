@@ -1,4 +1,4 @@
-import { createHash, randomBytes, randomInt } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -17,6 +17,7 @@ import {
   openFileDevice,
 } from '../../../lib/native/device.js';
 import { createOverlay, type OverlayDevice } from '../../../lib/native/overlay.js';
+import { seededRandom } from '../../helpers/random.js';
 import { rootloomError } from './chain-errors.js';
 
 const BLOCK = 4096;
@@ -61,18 +62,6 @@ async function contentOf(device: Device): Promise<Buffer> {
   return device.read(0, device.size);
 }
 
-/** A small generator, so that a failed run can be repeated with ROOTLOOM_SEED. */
-function seededRandom(): (bound: number) => number {
-  let state = Number(process.env.ROOTLOOM_SEED ?? randomInt(2 ** 32));
-  console.log(`ROOTLOOM_SEED=${state}`);
-  return (bound) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % bound;
-  };
-}
-
 test('a chain of 64 random builds reads as a byte array that got the same changes', async () => {
   const random = seededRandom();
   let model = Buffer.alloc(64 * BLOCK);
@@ -81,18 +70,18 @@ test('a chain of 64 random builds reads as a byte array that got the same change
       number,
       async (overlay) => {
         if (number % 8 === 5) {
-          const size = (32 + random(64)) * BLOCK;
+          const size = (32 + random.below(64)) * BLOCK;
           await overlay.resize(size);
           model = Buffer.concat([model.subarray(0, size), Buffer.alloc(Math.max(0, size - model.length))]);
         }
-        for (let change = random(4); change >= 0; change -= 1) {
-          const offset = random(model.length);
-          const length = 1 + random(Math.min(20_000, model.length - offset));
-          if (random(3) === 0) {
+        for (let change = random.below(4); change >= 0; change -= 1) {
+          const offset = random.below(model.length);
+          const length = 1 + random.below(Math.min(20_000, model.length - offset));
+          if (random.below(3) === 0) {
             await overlay.zero(offset, length);
             model.fill(0, offset, offset + length);
           } else {
-            const data = Buffer.alloc(length, 1 + random(255));
+            const data = Buffer.alloc(length, 1 + random.below(255));
             await overlay.write(offset, data);
             data.copy(model, offset);
           }

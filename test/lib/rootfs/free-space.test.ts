@@ -11,21 +11,12 @@ import {
   SMALLEST_DISK_BYTES,
 } from '../../../lib/rootfs/disk-request.js';
 import { fitDisk, type ResizeReport, resizeDisk } from '../../../lib/rootfs/resize.js';
+import { seededRandom } from '../../helpers/random.js';
 import { makeScratch } from '../../helpers/temporary.js';
 
 const MIB = 1024 ** 2;
 const GIB = 1024 ** 3;
 const UUID = '3f0c5b1e-9a53-8c44-9d11-6a2b7c8d9e0f';
-const seed = Number(process.env.ROOTLOOM_SEED ?? Math.floor(Math.random() * 2 ** 31));
-
-/** Park and Miller's generator. */
-function makeRandom(): (below: number) => number {
-  let state = (seed % 2147483646) + 1;
-  return (below) => {
-    state = (state * 48271) % 2147483647;
-    return Math.floor((state / 2147483647) * below);
-  };
-}
 
 /** A disk with our profile and so much content. */
 async function makeDisk(folder: string, size: number, contentBytes: number): Promise<OverlayDevice> {
@@ -94,14 +85,14 @@ test('fitDisk gives back all that it can: not more than the content, and not bel
   await expectSound(disk, folder);
 });
 
-test(`fitDisk and resizeDisk leave at least what was asked for, and little more (ROOTLOOM_SEED=${seed})`, async () => {
-  const random = makeRandom();
+test(`fitDisk and resizeDisk leave at least what was asked for, and little more`, async () => {
+  const random = seededRandom();
   const folder = await makeScratch();
   for (let round = 0; round < 12; round += 1) {
-    const content = random(60) * MIB + random(MIB);
-    await using disk = await makeDisk(folder, (256 + random(4096)) * MIB, content);
+    const content = random.below(60) * MIB + random.below(MIB);
+    await using disk = await makeDisk(folder, (256 + random.below(4096)) * MIB, content);
     for (let step = 0; step < 3; step += 1) {
-      const free = 32 * MIB + random(3 * 1024) * MIB + random(MIB);
+      const free = 32 * MIB + random.below(3 * 1024) * MIB + random.below(MIB);
       const fitted = await fitDisk(disk, { free, smallestDisk: SMALLEST_DISK_BYTES });
       const what = `round ${round}, step ${step}: ${JSON.stringify({ content, free, fitted })}`;
       expect(fitted.free, what).toBe(await availableOn(disk));
@@ -109,7 +100,7 @@ test(`fitDisk and resizeDisk leave at least what was asked for, and little more 
       // The last groups take their copies of the group descriptors along: 4 MiB each, of which the estimate knows nothing.
       expect(fitted.free - free, what).toBeLessThan(32 * MIB + free / 64);
       expect(fitted.newSize, what).toBe(disk.size);
-      const more = free + random(512 * MIB);
+      const more = free + random.below(512 * MIB);
       const grown = await resizeDisk(disk, { free: more });
       expect(grown.free, what).toBeGreaterThanOrEqual(more);
       expect(grown.free - more, what).toBeLessThan(Math.max(32 * MIB + more / 64, fitted.free - more));
@@ -138,13 +129,13 @@ async function tryResize(base: OverlayDevice, folder: string, target: ResizeTarg
   return await resizeDisk(disk, target, { scratchFolder: folder });
 }
 
-test(`resizeDisk with free finds the smallest size: 4 KiB less are too few (ROOTLOOM_SEED=${seed})`, async () => {
-  const random = makeRandom();
+test(`resizeDisk with free finds the smallest size: 4 KiB less are too few`, async () => {
+  const random = seededRandom();
   const folder = await makeScratch();
   for (let round = 0; round < 10; round += 1) {
-    await using disk = await makeDisk(folder, (64 + random(400)) * MIB, random(30) * MIB);
+    await using disk = await makeDisk(folder, (64 + random.below(400)) * MIB, random.below(30) * MIB);
     await disk.freeze();
-    const free = (await availableOn(disk)) + 1 + random(20 * 1024 ** 3);
+    const free = (await availableOn(disk)) + 1 + random.below(20 * 1024 ** 3);
     const { newSize, ...enough } = await tryResize(disk, folder, { free });
     const less = await tryResize(disk, folder, { size: newSize - 4096 });
     const what = `round ${round}: ${JSON.stringify({ free, newSize, enough: enough.free, less: less.free })}`;

@@ -2,38 +2,18 @@ import path from 'node:path';
 import { expect, test } from 'vitest';
 import { openBuild } from '../../../lib/artifact/build.js';
 import { resizeRootfs } from '../../../lib/build/resize-rootfs.js';
-import { compareTrees } from '../../../lib/native/ext4-tree-compare.js';
 import type { DiskRequest } from '../../../lib/rootfs/disk-request.js';
 import { openRootfs } from '../../../lib/rootfs/rootfs.js';
 import { openStore } from '../../../lib/storage/open-store.js';
-import type { Store } from '../../../lib/storage/store.js';
 import { ensureDebianImage } from '../../../scripts/fixtures/debian-image.js';
 import { buildBase } from '../../helpers/base-build.js';
-import { makeSmallImage } from '../../helpers/small-image.js';
+import { findDifferences, makeSmallBase } from '../../helpers/published-disks.js';
 import { checkWithStockTool } from '../../helpers/stock-check.js';
 import { makeScratch } from '../../helpers/temporary.js';
 
 const MIB = 1024 ** 2;
 const GIB = 1024 ** 3;
-
-async function findDifferences(store: Store, a: string, b: string): Promise<unknown[]> {
-  await using first = await openRootfs(store, a);
-  await using second = await openRootfs(store, b);
-  await using firstTree = await first.openTree();
-  await using secondTree = await second.openTree();
-  const found: unknown[] = [];
-  const all = { atime: true, ctime: true, birthtime: true, generation: true };
-  for await (const difference of compareTrees(firstTree, secondTree, all)) found.push(difference);
-  return found;
-}
-
-async function makeSmallBase(size: number) {
-  const folder = await makeScratch();
-  const { reference } = await makeSmallImage(folder);
-  const store = await openStore(path.join(folder, 'store'));
-  const { build } = await buildBase({ store, reference, disk: { size } });
-  return { folder, store, build };
-}
+const EVERYTHING = { atime: true, ctime: true, birthtime: true, generation: true };
 
 test('resizeRootfs rebuilds and copies a Debian disk with every file, and a rebuild stores metadata only', async () => {
   const folder = await makeScratch();
@@ -49,7 +29,7 @@ test('resizeRootfs rebuilds and copies a Debian disk with every file, and a rebu
     const made = await resizeRootfs(store, build.id, request);
     expect(made).toMatchObject({ oldSize: GIB, newSize: request.disk.size, checked: false, replayed: false });
     expect(await checkWithStockTool(store, made.buildId, folder)).toMatchObject({ exitCode: 0 });
-    expect(await findDifferences(store, build.id, made.buildId)).toEqual([]);
+    expect(await findDifferences(store, build.id, made.buildId, EVERYTHING)).toEqual([]);
     const opened = await openBuild(store, made.buildId);
     await opened.verify({ deep: true });
     const isCopy = request.strategy === 'copy';
@@ -97,7 +77,7 @@ test('resizeRootfs refuses a rebuild on a disk too small for its content, says t
   expect(made.newSize).toBe(minimum);
   expect(made.free).toBeLessThan(4 * MIB);
   expect(await checkWithStockTool(store, made.buildId, folder)).toMatchObject({ exitCode: 0 });
-  expect(await findDifferences(store, build.id, made.buildId)).toEqual([]);
+  expect(await findDifferences(store, build.id, made.buildId, EVERYTHING)).toEqual([]);
 }, 60_000);
 
 test('resizeRootfs with an aborted signal or an unknown strategy leaves the store as it was', async () => {

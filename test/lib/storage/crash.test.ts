@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { openStore } from '../../../lib/storage/open-store.js';
 import { digestBytes } from '../../../lib/util/digest.js';
+import { seededRandom } from '../../helpers/random.js';
 import { makeScratch, startChild } from '../../helpers/temporary.js';
 
 const PUBLISH = new URL('children/publish.ts', import.meta.url);
-const SEED = Number(process.env.ROOTLOOM_TEST_SEED ?? Math.floor(Math.random() * 2 ** 31));
 
 /** Everything visible is whole, nothing else is there after an open. */
 async function expectSound(root: string): Promise<string[]> {
@@ -39,20 +39,15 @@ test.each(['data', 'headers', 'metadata', 'commit'])(
 );
 
 test('Publishers killed at 50 random moments leave whole builds only', { timeout: 300_000 }, async () => {
-  console.log(`ROOTLOOM_TEST_SEED=${SEED}`);
-  let state = SEED;
-  const random = () => {
-    state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff;
-    return state / 0x80000000;
-  };
+  const random = seededRandom();
   const root = join(await makeScratch(), 'store');
   for (let round = 0; round < 10; round += 1) {
     const children = Array.from({ length: 5 }, () =>
-      startChild(PUBLISH, [root, String(Math.floor(random() * 200_000))]),
+      startChild(PUBLISH, [root, String(random.below(200_000))]),
     );
     await Promise.all(children.map((child) => child.waitFor('published')));
     for (const child of children) {
-      await new Promise((resolve) => setTimeout(resolve, random() * 60));
+      await new Promise((resolve) => setTimeout(resolve, random.next() * 60));
       await child.kill();
     }
     expect((await expectSound(root)).length).toBeGreaterThan(0);

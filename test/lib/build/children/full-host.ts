@@ -20,7 +20,9 @@ function fill(): void {
       const piece = Buffer.alloc(bytes, 1);
       try {
         while (writeSync(file, piece) === bytes);
-      } catch {} // Full, for pieces of this size.
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+      }
     }
   } finally {
     closeSync(file);
