@@ -6,7 +6,7 @@
 import { fuzzStage } from './check/fuzz-stage.js';
 import { kernelStage } from './check/kernel-stage.js';
 import { nativeStage } from './check/native-stage.js';
-import { checkStage, type Outcome, type Stage, sumOutcomes } from './check/stage.js';
+import { checkStage, childrenSeconds, type Outcome, type Stage, sumOutcomes } from './check/stage.js';
 import { vitestStage } from './check/vitest-stage.js';
 
 /** Biome would colour a log file, too. */
@@ -60,11 +60,17 @@ for (const [key, stage] of Object.entries(STAGES)) {
   if (wanted.length > 0 && !wanted.includes(key)) continue;
   console.log(`\n==> ${stage.name}`);
   const started = Date.now();
+  const startedAtProcessor = childrenSeconds();
   const outcome = await stage.run();
   const seconds = ((Date.now() - started) / 1000).toFixed(0);
+  const processorSeconds = (childrenSeconds() - startedAtProcessor).toFixed(0);
   outcomes.push(outcome);
-  lines.push(`${stage.name}: ${outcome.passed} passed, ${outcome.failed} failed, ${seconds} s`);
+  lines.push(
+    `${stage.name}: ${outcome.passed} passed, ${outcome.failures.length} failed, ${seconds} s (${processorSeconds} s of processor time)`,
+  );
 }
-const { passed, failed } = sumOutcomes(outcomes);
-console.log(`\n${lines.join('\n')}\n${passed} passed, ${failed} failed`);
-process.exitCode = failed === 0 ? 0 : 1;
+const { passed, failures } = sumOutcomes(outcomes);
+console.log(`\n${lines.join('\n')}`);
+for (const failure of failures) console.log(`failed: ${failure.split('\n', 1)[0]}`);
+console.log(`${passed} passed, ${failures.length} failed`);
+process.exitCode = failures.length === 0 ? 0 : 1;

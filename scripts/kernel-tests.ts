@@ -5,6 +5,6 @@
  */
 import { kernelStage } from './check/kernel-stage.js';
 
-const { passed, failed } = await kernelStage(process.argv.slice(2)).run();
-console.log(`${passed} passed, ${failed} failed`);
-process.exitCode = failed === 0 ? 0 : 1;
+const { passed, failures } = await kernelStage(process.argv.slice(2)).run();
+console.log(`${passed} passed, ${failures.length} failed`);
+process.exitCode = failures.length === 0 ? 0 : 1;

@@ -4,7 +4,7 @@ import path from 'node:path';
 import {
   buildWithCMake,
   CORES,
-  FAILED,
+  failure,
   type Outcome,
   PASSED,
   runCommand,
@@ -30,7 +30,7 @@ async function fuzz(program: string, seconds: number): Promise<Outcome> {
   const text = readFileSync(logFile, 'utf8');
   const runs = /number_of_executed_units:\s*(\d+)/.exec(text)?.[1] ?? 'an unknown number of';
   console.log(`${program}: ${runs} inputs${code === 0 ? '' : `, ended with status ${code}\n${text}`}`);
-  return code === 0 ? PASSED : FAILED;
+  return code === 0 ? PASSED : failure(program);
 }
 
 export function fuzzStage(seconds: number): Stage {
@@ -48,7 +48,8 @@ export function fuzzStage(seconds: number): Stage {
         '-DROOTLOOM_FUZZ=ON',
         '-DROOTLOOM_SANITIZE=address,undefined',
       ];
-      if (!(await buildWithCMake(BUILD_FOLDER, options, 'fuzzers'))) return FAILED;
+      if (!(await buildWithCMake(BUILD_FOLDER, options, 'fuzzers')))
+        return failure(`the build in ${BUILD_FOLDER}`);
       const waiting = readdirSync(PROGRAMS).filter((name) => name.endsWith('_fuzz'));
       const outcomes: Outcome[] = [];
       const lanes = Array.from({ length: CORES }, async () => {
@@ -57,7 +58,7 @@ export function fuzzStage(seconds: number): Stage {
         }
       });
       await Promise.all(lanes);
-      return outcomes.length === 0 ? FAILED : sumOutcomes(outcomes);
+      return outcomes.length === 0 ? failure('no fuzz target was found') : sumOutcomes(outcomes);
     },
   };
 }

@@ -4,7 +4,7 @@
  */
 import { access } from 'node:fs/promises';
 import { type FileResult, listCases, runFileHere, runFileInUml } from '../../test/kernel/harness/suite.js';
-import { CORES, FAILED, type Outcome, type Stage, sumOutcomes } from './stage.js';
+import { CORES, failure, type Outcome, type Stage, sumOutcomes } from './stage.js';
 
 type RunFile = typeof runFileHere;
 
@@ -38,10 +38,10 @@ async function chooseWay(): Promise<Way | string> {
 }
 
 function show(result: FileResult, seconds: number, always: boolean): void {
-  const { file, passed, failed, problems, output } = result;
+  const { file, passed, problems, output } = result;
   if (always || problems.length > 0) console.log(output);
   for (const problem of problems) console.log(problem);
-  console.log(`${file}: ${passed} passed, ${failed} failed, ${seconds.toFixed(0)} s`);
+  console.log(`${file}: ${passed} passed, ${problems.length} failed, ${seconds.toFixed(0)} s`);
 }
 
 /** @param filters Parts of the names of the files to run; default all. */
@@ -52,7 +52,7 @@ export function kernelStage(filters: readonly string[] = []): Stage {
       const way = await chooseWay();
       if (typeof way === 'string') {
         console.error(way);
-        return FAILED;
+        return failure(way);
       }
       const waiting = [...(await listCases(filters))];
       const outcomes: Outcome[] = [];
@@ -61,11 +61,11 @@ export function kernelStage(filters: readonly string[] = []): Stage {
           const started = Date.now();
           const result = await way.run(...next);
           show(result, (Date.now() - started) / 1000, filters.length > 0);
-          outcomes.push(result);
+          outcomes.push({ passed: result.passed, failures: result.problems });
         }
       });
       await Promise.all(lanes);
-      return outcomes.length === 0 ? FAILED : sumOutcomes(outcomes);
+      return outcomes.length === 0 ? failure('no test was found') : sumOutcomes(outcomes);
     },
   };
 }

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { buildWithCMake, CORES, FAILED, runCommand, type Stage, sumOutcomes } from './stage.js';
+import { buildWithCMake, CORES, failure, runCommand, type Stage, sumOutcomes } from './stage.js';
 import { type CtestProgram, countGoogleTest, readCtestPrograms } from './test-reports.js';
 
 const PROGRAM_SECONDS = 900;
@@ -36,8 +36,9 @@ export function nativeStage({ name, buildFolder, options, programs }: NativeStag
     name,
     async run() {
       const targets = programs ?? ['tests'];
-      if (!(await buildWithCMake(buildFolder, ['-DROOTLOOM_TESTS=ON', ...options], ...targets)))
-        return FAILED;
+      if (!(await buildWithCMake(buildFolder, ['-DROOTLOOM_TESTS=ON', ...options], ...targets))) {
+        return failure(`the build in ${buildFolder}`);
+      }
       await rm(reports, { recursive: true, force: true });
       await mkdir(reports, { recursive: true });
       const args = [
@@ -53,7 +54,9 @@ export function nativeStage({ name, buildFolder, options, programs }: NativeStag
         environment: { GTEST_OUTPUT: `json:${reports}/`, UBSAN_OPTIONS: 'print_stacktrace=1' },
       });
       const outcome = sumOutcomes(readCtestPrograms(readReport(summary) ?? '').map(outcomeOf));
-      return code !== 0 && outcome.failed === 0 ? sumOutcomes([outcome, FAILED]) : outcome;
+      return code !== 0 && outcome.failures.length === 0
+        ? sumOutcomes([outcome, failure(`ctest's exit status is ${code}`)])
+        : outcome;
     },
   };
 }

@@ -1,10 +1,12 @@
-/** One stage of the check: a command, and how many tests it passed and failed. */
+/** One stage of the check: a command, how many tests it passed, and which failed. */
 import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { availableParallelism, constants } from 'node:os';
 
 export interface Outcome {
   passed: number;
-  failed: number;
+  /** What failed, by name. */
+  failures: readonly string[];
 }
 
 export interface Stage {
@@ -12,16 +14,19 @@ export interface Stage {
   run(): Promise<Outcome>;
 }
 
-export const PASSED: Outcome = { passed: 1, failed: 0 };
-export const FAILED: Outcome = { passed: 0, failed: 1 };
+export const PASSED: Outcome = { passed: 1, failures: [] };
+
+export function failure(name: string): Outcome {
+  return { passed: 0, failures: [name] };
+}
 
 export const CORES = availableParallelism();
 
 export function sumOutcomes(outcomes: readonly Outcome[]): Outcome {
-  return outcomes.reduce(
-    (sum, { passed, failed }) => ({ passed: sum.passed + passed, failed: sum.failed + failed }),
-    { passed: 0, failed: 0 },
-  );
+  return {
+    passed: outcomes.reduce((sum, { passed }) => sum + passed, 0),
+    failures: outcomes.flatMap(({ failures }) => failures),
+  };
 }
 
 interface CommandOptions {
@@ -66,5 +71,12 @@ export async function buildWithCMake(
 
 /** A stage that either holds or does not: a formatter, a type checker. */
 export function checkStage(name: string, command: string, args: readonly string[]): Stage {
-  return { name, run: async () => ((await runCommand(command, args)) === 0 ? PASSED : FAILED) };
+  return { name, run: async () => ((await runCommand(command, args)) === 0 ? PASSED : failure(name)) };
+}
+
+/** The processor time of all children of this process that have ended, and of theirs; see proc(5), /proc/pid/stat. */
+export function childrenSeconds(): number {
+  const ticksPerSecond = 100; // USER_HZ, the same on every architecture that Node runs on.
+  const fields = readFileSync('/proc/self/stat', 'utf8').split(') ').at(-1)?.split(' ') ?? [];
+  return (Number(fields[13]) + Number(fields[14])) / ticksPerSecond;
 }

@@ -1,5 +1,6 @@
 /** Counts what test runners report. Whatever did not run to its end and pass is a failure: nothing is left out silently. */
-import { FAILED, type Outcome, sumOutcomes } from './stage.js';
+import path from 'node:path';
+import { failure, type Outcome, sumOutcomes } from './stage.js';
 
 /** One test program, as ctest saw it. */
 export interface CtestProgram {
@@ -17,7 +18,13 @@ export function readCtestPrograms(xml: string): CtestProgram[] {
 
 interface GoogleTestReport {
   testsuites: readonly {
-    testsuite: readonly { status: string; result: string; failures?: readonly unknown[] }[];
+    testsuite: readonly {
+      classname: string;
+      name: string;
+      status: string;
+      result: string;
+      failures?: readonly unknown[];
+    }[];
   }[];
 }
 
@@ -25,35 +32,42 @@ interface GoogleTestReport {
  * Counts the cases of one GoogleTest program from the JSON that it wrote. One that passed all of its cases and ended badly
  * nevertheless (a sanitizer's finding at exit), and one that wrote nothing (a crash), has one failure more.
  */
-export function countGoogleTest({ hasPassed }: CtestProgram, json: string | undefined): Outcome {
-  if (json === undefined || json === '') return FAILED;
+export function countGoogleTest({ name, hasPassed }: CtestProgram, json: string | undefined): Outcome {
+  if (json === undefined || json === '') return failure(`${name}: left no report`);
   const cases = (JSON.parse(json) as GoogleTestReport).testsuites.flatMap(({ testsuite }) => testsuite);
-  const passed = cases.filter(
-    ({ status, result, failures = [] }) =>
-      status === 'RUN' && result === 'COMPLETED' && failures.length === 0,
-  ).length;
-  const outcome = { passed, failed: cases.length - passed };
-  return hasPassed || outcome.failed > 0 ? outcome : sumOutcomes([outcome, FAILED]);
+  const failed = cases.filter(
+    ({ status, result, failures = [] }) => status !== 'RUN' || result !== 'COMPLETED' || failures.length > 0,
+  );
+  const outcome = {
+    passed: cases.length - failed.length,
+    failures: failed.map((each) => `${name}: ${each.classname}.${each.name}`),
+  };
+  return hasPassed || failed.length > 0 ? outcome : sumOutcomes([outcome, failure(`${name}: ended badly`)]);
 }
 
 interface VitestReport {
   success: boolean;
   testResults: readonly {
+    name: string;
     status: string;
-    assertionResults: readonly { status: string }[];
+    assertionResults: readonly { fullName: string; status: string }[];
   }[];
 }
 
 /** Counts vitest's JSON report: cases, and files that failed outside of their cases, e.g. because they cannot be loaded. */
 export function countVitest(json: string | undefined): Outcome {
-  if (json === undefined || json === '') return FAILED;
+  if (json === undefined || json === '') return failure('vitest left no report');
   const { success, testResults } = JSON.parse(json) as VitestReport;
   const outcome = sumOutcomes(
-    testResults.map(({ status, assertionResults }) => {
-      const passed = assertionResults.filter((result) => result.status === 'passed').length;
-      const failed = assertionResults.length - passed;
-      return { passed, failed: status !== 'passed' && failed === 0 ? 1 : failed };
+    testResults.map(({ name, status, assertionResults }) => {
+      const file = path.relative('.', name);
+      const failed = assertionResults.filter((result) => result.status !== 'passed');
+      const failures = failed.map(({ fullName }) => `${file}: ${fullName}`);
+      if (status !== 'passed' && failures.length === 0) failures.push(file);
+      return { passed: assertionResults.length - failed.length, failures };
     }),
   );
-  return success || outcome.failed > 0 ? outcome : sumOutcomes([outcome, FAILED]);
+  return success || outcome.failures.length > 0
+    ? outcome
+    : sumOutcomes([outcome, failure('vitest, outside of its tests')]);
 }

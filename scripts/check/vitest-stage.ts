@@ -1,6 +1,6 @@
 /** The vitest suites, counted from vitest's own report. */
 import { existsSync, readFileSync, rmSync } from 'node:fs';
-import { FAILED, runCommand, type Stage, sumOutcomes } from './stage.js';
+import { failure, runCommand, type Stage, sumOutcomes } from './stage.js';
 import { countVitest } from './test-reports.js';
 
 const REPORT = 'build/vitest.json';
@@ -14,7 +14,9 @@ export function vitestStage(): Stage {
       const code = await runCommand('npx', ['vitest', 'run', ...reporters]);
       const outcome = countVitest(existsSync(REPORT) ? readFileSync(REPORT, 'utf8') : undefined);
       // An error outside of all tests is in no report, only in the exit status.
-      return code !== 0 && outcome.failed === 0 ? sumOutcomes([outcome, FAILED]) : outcome;
+      return code !== 0 && outcome.failures.length === 0
+        ? sumOutcomes([outcome, failure(`vitest's exit status is ${code}`)])
+        : outcome;
     },
   };
 }
