@@ -18,9 +18,9 @@ export interface Benchmark {
 
 /** A benchmark under way. */
 export interface Bench {
-  /** Small inputs and one round: to see that it works, not to learn a figure. */
+  /** Small inputs, one round and no warm-up: to see that it works, not to learn a figure. */
   readonly quick: boolean;
-  /** How many count; one more is run before them. */
+  /** How many count. */
   readonly rounds: number;
   /** A folder of its own, which goes away at the end. */
   readonly folder: string;
@@ -60,7 +60,7 @@ export async function runBenchmark(
       await benchmark.run({
         ...{ quick, rounds: count, folder, cleaner },
         async point(spec) {
-          const result = await measurePoint(spec, count);
+          const result = await measurePoint(spec, { warmup: quick ? 0 : 1, counted: count });
           report.points.push(result);
           return result;
         },

@@ -1,19 +1,11 @@
 /** The program that measures native/chain and native/block from inside, without Node. */
 import path from 'node:path';
 import { execa } from 'execa';
-import { buildWithCMake } from '../../scripts/check/stage.js';
 import type { Bench } from './bench.js';
 import type { Sample } from './point.js';
+import { PROGRAMS } from './programs.js';
 
-const BUILD_FOLDER = 'build/bench';
-const PROGRAM = path.resolve(BUILD_FOLDER, 'benchmarks/native/chain_bench');
-
-/** Builds it, when needed. */
-export async function buildChainBench(): Promise<void> {
-  const options = ['-DROOTLOOM_ADDON=OFF', '-DROOTLOOM_BENCHMARKS=ON'];
-  if (!(await buildWithCMake(BUILD_FOLDER, options, 'chain_bench')))
-    throw new Error('The programs of the benchmarks cannot be built');
-}
+const PROGRAM = path.join(PROGRAMS, 'chain_bench');
 
 export interface ChainMeasure {
   measure: string;

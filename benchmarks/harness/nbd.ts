@@ -4,12 +4,10 @@ import { connect } from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
-import { buildWithCMake } from '../../scripts/check/stage.js';
 import type { Bench } from './bench.js';
 import type { Sample } from './point.js';
+import { PROGRAMS } from './programs.js';
 
-const BUILD_FOLDER = 'build/bench';
-const PROGRAMS = path.resolve(BUILD_FOLDER, 'benchmarks/native');
 const EXPORT = path.resolve('benchmarks/children/nbd-export.ts');
 const START_MS = 30_000;
 const POLL_MS = 20;
@@ -37,13 +35,6 @@ export const SERVERS = {
   constantEcho: 'bare echo, constant bytes',
 } as const;
 export type ServerName = keyof typeof SERVERS;
-
-/** Builds the lean client and the echo. */
-export async function buildPrograms(): Promise<void> {
-  const options = ['-DROOTLOOM_ADDON=OFF', '-DROOTLOOM_BENCHMARKS=ON'];
-  if (!(await buildWithCMake(BUILD_FOLDER, options, 'bench_programs')))
-    throw new Error('The programs of the benchmarks cannot be built');
-}
 
 async function makeFile(bench: Bench, name: string, size: number): Promise<string> {
   const file = path.join(bench.folder, name);
@@ -144,7 +135,7 @@ export function readLean(bench: Bench, server: NbdServer, load: Load, cores?: st
 }
 
 /** Random reads with fio's nbd engine, a job and a connection each. */
-export async function readWithFio(server: NbdServer, load: Load): Promise<Sample> {
+export async function readWithFio(bench: Bench, server: NbdServer, load: Load): Promise<Sample> {
   const { stdout } = await execa('fio', [
     '--name=load',
     '--ioengine=nbd',
@@ -155,7 +146,7 @@ export async function readWithFio(server: NbdServer, load: Load): Promise<Sample
     `--numjobs=${load.connections}`,
     '--thread',
     '--time_based',
-    '--runtime=1',
+    `--runtime=${bench.quick ? '200ms' : '1s'}`,
     '--group_reporting',
     '--output-format=json',
   ]);

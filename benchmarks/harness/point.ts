@@ -68,16 +68,19 @@ function judge(goal: Goal, unit: Unit, medians: ReadonlyMap<string, number>): Go
   return { ...goal, reached, isMet: isMoreBetter(unit) ? reached >= goal.limit : reached <= goal.limit };
 }
 
-/**
- * A B C, A B C, …: every peer sees the same warm caches and the same neighbours on the machine. A first round, which warms them, is
- * thrown away.
- */
-export async function measurePoint(spec: PointSpec, rounds: number): Promise<PointResult> {
+export interface Rounds {
+  /** Run first, to warm the caches, and thrown away. */
+  warmup: number;
+  counted: number;
+}
+
+/** A B C, A B C, …: every peer sees the same warm caches and the same neighbours on the machine. */
+export async function measurePoint(spec: PointSpec, { warmup, counted }: Rounds): Promise<PointResult> {
   const samples = new Map<string, Sample[]>(Object.keys(spec.peers).map((peer) => [peer, []]));
-  for (let round = 0; round <= rounds; round += 1) {
+  for (let round = 0; round < warmup + counted; round += 1) {
     for (const [peer, run] of Object.entries(spec.peers)) {
       const sample = await run();
-      if (round > 0) samples.get(peer)?.push(sample);
+      if (round >= warmup) samples.get(peer)?.push(sample);
     }
   }
   const summaries = [...samples].map(([peer, taken]) => ({

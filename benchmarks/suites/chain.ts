@@ -12,8 +12,9 @@ import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { encodeHeader } from '../../lib/index.js';
 import type { Bench, Benchmark } from '../harness/bench.js';
-import { buildChainBench, type ChainMeasure, measureNatively } from '../harness/chain.js';
+import { type ChainMeasure, measureNatively } from '../harness/chain.js';
 import type { Sample } from '../harness/point.js';
+import { buildPrograms } from '../harness/programs.js';
 
 const MIB = 1024 ** 2;
 const BUILDS = ['11111111-2222-4333-8444-555555555555', 'aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee'] as const;
@@ -138,7 +139,7 @@ async function measureDepth(bench: Bench): Promise<void> {
 export const benchmark: Benchmark = {
   title: 'Chains of diffs: index, headers, depth, memory',
   async run(bench) {
-    await buildChainBench();
+    await buildPrograms();
     await measureIndex(bench);
     await measureDepth(bench);
     await measureMemory(bench, bench.quick ? 10_000 : 1024 ** 2);

@@ -6,7 +6,6 @@
  */
 import type { Benchmark } from '../harness/bench.js';
 import {
-  buildPrograms,
   type Load,
   type NbdServer,
   readLean,
@@ -14,6 +13,7 @@ import {
   type ServerName,
   startServer,
 } from '../harness/nbd.js';
+import { buildPrograms } from '../harness/programs.js';
 
 const MIB = 1024 ** 2;
 const PEERS: readonly ServerName[] = ['rootloom', 'rootloomFile', 'nbdkit', 'qemu', 'echo'];

@@ -12,7 +12,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createMemoryDevice, serve } from '../../lib/index.js';
 import type { Bench, Benchmark } from '../harness/bench.js';
 import {
-  buildPrograms,
   type Load,
   type NbdServer,
   readLean,
@@ -21,6 +20,7 @@ import {
   startServer,
 } from '../harness/nbd.js';
 import type { Sample } from '../harness/point.js';
+import { buildPrograms } from '../harness/programs.js';
 
 const MIB = 1024 ** 2;
 const NS_PER_MS = 1e6;

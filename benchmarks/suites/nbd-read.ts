@@ -13,7 +13,6 @@
  */
 import type { Bench, Benchmark } from '../harness/bench.js';
 import {
-  buildPrograms,
   type Load,
   type NbdServer,
   readLean,
@@ -23,6 +22,7 @@ import {
   startServer,
 } from '../harness/nbd.js';
 import type { Goal, Sample } from '../harness/point.js';
+import { buildPrograms } from '../harness/programs.js';
 
 const MIB = 1024 ** 2;
 const OVER_NBDKIT: Goal = { peer: SERVERS.rootloom, of: SERVERS.nbdkit, limit: 2 };
@@ -67,7 +67,7 @@ export const benchmark: Benchmark = {
       });
       await bench.point({
         ...{ name: `fio, ${name}`, unit: 'IOPS', reference, goals: [OVER_NBDKIT] },
-        peers: peersOf(servers, (server) => readWithFio(server, load)),
+        peers: peersOf(servers, (server) => readWithFio(bench, server, load)),
       });
     }
     const pinned = await startAll(bench, TWO_CORES);

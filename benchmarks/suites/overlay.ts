@@ -12,8 +12,9 @@ import { execa } from 'execa';
 import { createOverlay, type Device, openChain, serve } from '../../lib/index.js';
 import { summarizeHeader } from '../../lib/native/header.js';
 import type { Bench, Benchmark } from '../harness/bench.js';
-import { buildChainBench, measureNatively } from '../harness/chain.js';
+import { measureNatively } from '../harness/chain.js';
 import type { Sample } from '../harness/point.js';
+import { buildPrograms } from '../harness/programs.js';
 
 const DEPTH = 64;
 
@@ -67,7 +68,7 @@ export const benchmark: Benchmark = {
   title: 'Overlays: writing, cutting, sealing',
   rounds: 5,
   async run(bench) {
-    await buildChainBench();
+    await buildPrograms();
     await measureWrites(bench);
     const dirtyMiB = bench.quick ? 64 : 2048;
     const cut = `cut with ${dirtyMiB} MiB dirty`;

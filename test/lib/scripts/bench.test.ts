@@ -29,7 +29,7 @@ function makeSpec(calls: string[] = []): PointSpec {
 }
 
 async function makeReport(): Promise<Report> {
-  const points = [await measurePoint(makeSpec(), 3)];
+  const points = [await measurePoint(makeSpec(), { warmup: 1, counted: 3 })];
   return { name: 'x', title: 'X', machine: { node: 'v1' }, rounds: 3, points, notes: ['A remark.'] };
 }
 
@@ -44,7 +44,7 @@ test('summarize tells how far samples are apart', () => {
 
 test('measurePoint lets peers take turns, throws the first round away, and judges goals', async () => {
   const calls: string[] = [];
-  const { peers, goals } = await measurePoint(makeSpec(calls), 3);
+  const { peers, goals } = await measurePoint(makeSpec(calls), { warmup: 1, counted: 3 });
   expect(calls).toEqual(Array.from({ length: 4 }, () => ['ours', 'theirs']).flat());
   expect(peers).toMatchObject([
     { peer: 'ours', median: 2, least: 1, most: 3, ratio: 1 },
@@ -57,12 +57,14 @@ test('measurePoint lets peers take turns, throws the first round away, and judge
 });
 
 test('measurePoint takes more for better where the unit says so', async () => {
-  const { goals } = await measurePoint({ ...makeSpec(), unit: 'IOPS' }, 3);
+  const { goals } = await measurePoint({ ...makeSpec(), unit: 'IOPS' }, { warmup: 1, counted: 3 });
   expect(goals.map(({ isMet }) => isMet)).toEqual([false, true]);
 });
 
 test('measurePoint refuses a reference that is no peer', async () => {
-  await expect(measurePoint({ ...makeSpec(), reference: 'nobody' }, 1)).rejects.toThrow(TypeError);
+  await expect(
+    measurePoint({ ...makeSpec(), reference: 'nobody' }, { warmup: 1, counted: 1 }),
+  ).rejects.toThrow(TypeError);
 });
 
 test('formatReport shows the figures, and a missed goal as missed', async () => {
