@@ -6,9 +6,9 @@
  * Nothing here starts a process or needs a mount or root.
  */
 import { addon, type DeviceHandle, type NativeCall, type ProgressListener } from './addon.js';
-import type { CallOptions } from './call.js';
-import type { Device, SignalOptions } from './device.js';
+import type { Device } from './device.js';
 import type { IoReport } from './ext4-types.js';
+import { type EngineOptions, type EngineRequest, engineRequest } from './isolation.js';
 import { OverlayDevice } from './overlay.js';
 
 export interface RebuildRequest {
@@ -49,10 +49,10 @@ export interface RebuiltDisk extends RebuildCounts {
 const native = addon as {
   rebuildDisk(
     source: DeviceHandle,
-    request: RebuildRequest,
+    request: RebuildRequest & EngineRequest,
     onProgress: ProgressListener | undefined,
   ): NativeCall<Omit<RebuiltDisk, 'overlay'> & { overlay: DeviceHandle }>;
-  rebuiltSize(source: DeviceHandle, request: { free: number }): NativeCall<number>;
+  rebuiltSize(source: DeviceHandle, request: { free: number } & EngineRequest): NativeCall<number>;
 };
 
 /**
@@ -61,25 +61,28 @@ const native = addon as {
  *
  * Rejects with UNSUPPORTED when the journal must be replayed first and, with its `path`, for a file that is encrypted or under
  * fs-verity; CORRUPT for a filesystem that is not clean; TOO_SMALL with the `minimum` that works; NO_SPACE; IO; the signal's
- * reason. Nothing is left then.
+ * reason; ENGINE_CRASHED when the engine did not live through it, in its own process unless `isolation: 'none'` says otherwise. Nothing
+ * is left then.
  */
 export async function rebuildDisk(
   source: Device,
   request: RebuildRequest,
-  options: CallOptions = {},
+  options: EngineOptions = {},
 ): Promise<RebuiltDisk> {
+  const full = { ...request, ...engineRequest(options) };
   const { overlay, ...rest } = await source.owned.run(
-    (handle) => native.rebuildDisk(handle, request, options.onProgress),
+    (handle) => native.rebuildDisk(handle, full, options.onProgress),
     options,
   );
   return { ...rest, overlay: new OverlayDevice(overlay) };
 }
 
 /** The size in bytes of a disk on which the rebuilt filesystem has so many bytes free. Rejects as `rebuildDisk` does. */
-export function rebuiltSize(
+export async function rebuiltSize(
   source: Device,
   request: { free: number },
-  options: SignalOptions = {},
+  options: EngineOptions = {},
 ): Promise<number> {
-  return source.owned.run((handle) => native.rebuiltSize(handle, request), options);
+  const full = { ...request, ...engineRequest(options) };
+  return source.owned.run((handle) => native.rebuiltSize(handle, full), options);
 }

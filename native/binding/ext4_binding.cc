@@ -5,6 +5,7 @@
 #include "native/binding/args.h"
 #include "native/binding/device_handle.h"
 #include "native/binding/io_counts_value.h"
+#include "native/binding/isolation_value.h"
 #include "native/binding/rooms.h"
 #include "native/binding/workers.h"
 #include "native/block/overlay_device.h"
@@ -30,14 +31,6 @@ std::array<uint8_t, 16> GetUuid(const Napi::Object& options, const char* name) {
 std::optional<int64_t> FindTime(const Napi::Object& options) {
   const std::optional<uint64_t> seconds = FindBytes(options, "time");
   return seconds ? std::optional<int64_t>(static_cast<int64_t>(*seconds)) : std::nullopt;
-}
-
-// With { helperPath, scratchPath } as isolation, the engine runs in a process of its own.
-std::optional<IsolationOptions> FindIsolation(const Napi::Object& options) {
-  const Napi::Value given = options.Get("isolation");
-  if (given.IsUndefined()) return std::nullopt;
-  const Napi::Object object = ToObject(given, "isolation");
-  return IsolationOptions{.helper_path = GetText(object, "helperPath"), .scratch_path = GetText(object, "scratchPath")};
 }
 
 // Overlays on files beside scratch_path, whose names vanish at once.

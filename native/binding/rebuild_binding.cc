@@ -3,6 +3,7 @@
 #include "native/binding/args.h"
 #include "native/binding/device_handle.h"
 #include "native/binding/io_counts_value.h"
+#include "native/binding/isolation_value.h"
 #include "native/binding/rooms.h"
 #include "native/binding/workers.h"
 #include "native/block/memory_device.h"
@@ -11,21 +12,18 @@
 #include "native/block/remap_device.h"
 #include "native/chain/composition.h"
 #include "native/ext4/rebuild/rebuild.h"
+#include "native/isolation/isolated_ext4.h"
 
 namespace rootloom::binding {
 
 namespace {
-
-Result<std::shared_ptr<Device>> MakeScratchDevice(uint64_t size_bytes) {
-  ROOTLOOM_ASSIGN_OR_RETURN(std::shared_ptr<MemoryDevice> device, MemoryDevice::Create(size_bytes));
-  return std::shared_ptr<Device>(std::move(device));
-}
 
 struct Request {
   uint64_t size_bytes = 0;
   std::string upper_path;
   std::optional<std::vector<std::byte>> parent_header;
   RebuildRequest filesystem;
+  std::optional<IsolationOptions> isolation;
 };
 
 struct Rebuilt {
@@ -58,8 +56,10 @@ Result<Rebuilt> RebuildDisk(const std::shared_ptr<Device>& source, const Request
   ROOTLOOM_ASSIGN_OR_RETURN(const auto base, RemapDevice::Create(source, request.size_bytes));
   ROOTLOOM_ASSIGN_OR_RETURN(rebuilt.overlay,
                             OverlayDevice::Create(base, request.upper_path, request.size_bytes, kDefaultBlockSize));
-  ROOTLOOM_ASSIGN_OR_RETURN(rebuilt.report,
-                            Rebuild(source, rebuilt.overlay, request.filesystem, MakeScratchDevice, context));
+  ROOTLOOM_ASSIGN_OR_RETURN(
+      rebuilt.report, request.isolation
+                          ? isolated::Rebuild(source, rebuilt.overlay, request.filesystem, *request.isolation, context)
+                          : Rebuild(source, rebuilt.overlay, request.filesystem, MakeMemoryDevice, context));
   std::vector<RemapRun> runs;
   runs.reserve(rebuilt.report.runs.size());
   for (const ContentRun& run : rebuilt.report.runs) {
@@ -92,13 +92,15 @@ Napi::Value ToValue(Napi::Env env, const Rebuilt& rebuilt) {
   return value;
 }
 
-// rebuildDisk(source, { size, upperPath, parentHeader?, time? }, onProgress?) → call → { overlay, parentHeader?, … }
+// rebuildDisk(source, { size, upperPath, parentHeader?, time?, isolation? }, onProgress?) → call → { overlay,
+// parentHeader?, … }
 Napi::Value RebuildDiskCall(const Napi::CallbackInfo& info) {
   const Napi::Object options = ToObject(info[1], "options");
   Request request{.size_bytes = GetBytes(options, "size"),
                   .upper_path = GetText(options, "upperPath"),
                   .parent_header = FindBuffer(options, "parentHeader"),
-                  .filesystem = {}};
+                  .filesystem = {},
+                  .isolation = FindIsolation(options)};
   if (const auto time = FindBytes(options, "time")) request.filesystem.time = static_cast<int64_t>(*time);
   return StartWork(info.Env(), info[2],
                    Work([source = FromHandle<Device>(info[0]),
@@ -108,15 +110,18 @@ Napi::Value RebuildDiskCall(const Napi::CallbackInfo& info) {
                    }));
 }
 
-// rebuiltSize(source, { free }) → call → bytes
+// rebuiltSize(source, { free, isolation? }) → call → bytes
 Napi::Value RebuiltSizeCall(const Napi::CallbackInfo& info) {
-  const uint64_t free_bytes = GetBytes(ToObject(info[1], "options"), "free");
-  return StartWork(
-      info.Env(), info.Env().Undefined(),
-      Work([source = FromHandle<Device>(info[0]), free_bytes](const CallContext& context) -> Result<Finish> {
-        ROOTLOOM_ASSIGN_OR_RETURN(const uint64_t bytes, RebuiltSize(source, free_bytes, MakeScratchDevice, context));
-        return Finish([bytes](Napi::Env env) { return FromBytes(env, bytes); });
-      }));
+  const Napi::Object options = ToObject(info[1], "options");
+  return StartWork(info.Env(), info.Env().Undefined(),
+                   Work([source = FromHandle<Device>(info[0]), free_bytes = GetBytes(options, "free"),
+                         isolation = FindIsolation(options)](const CallContext& context) -> Result<Finish> {
+                     ROOTLOOM_ASSIGN_OR_RETURN(const uint64_t bytes,
+                                               isolation
+                                                   ? isolated::RebuiltSize(source, free_bytes, *isolation, context)
+                                                   : RebuiltSize(source, free_bytes, MakeMemoryDevice, context));
+                     return Finish([bytes](Napi::Env env) { return FromBytes(env, bytes); });
+                   }));
 }
 
 }  // namespace

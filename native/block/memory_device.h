@@ -49,4 +49,10 @@ class MemoryDevice final : public Device {
   std::unique_ptr<std::unique_ptr<Chunk>[]> chunks_;
 };
 
+// The same with the default block size, for who makes devices of one kind or another.
+inline Result<std::shared_ptr<Device>> MakeMemoryDevice(uint64_t size_bytes) {
+  ROOTLOOM_ASSIGN_OR_RETURN(std::shared_ptr<MemoryDevice> device, MemoryDevice::Create(size_bytes));
+  return std::shared_ptr<Device>(std::move(device));
+}
+
 }  // namespace rootloom

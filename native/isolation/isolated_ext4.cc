@@ -8,13 +8,12 @@ namespace rootloom::isolated {
 
 namespace {
 
-Status RefuseEntries(const std::vector<WalkEntry>&) { return Status::Invalid("list files", "this is no walk"); }
-
 // The value of an operation that changes nothing.
 template <typename T>
 Result<T> Read(HelperRequest request, const DevicePtr& device, const IsolationOptions& options,
                const CallContext& context) {
-  ROOTLOOM_ASSIGN_OR_RETURN(HelperValue value, RunHelper(std::move(request), device, options, RefuseEntries, context));
+  ROOTLOOM_ASSIGN_OR_RETURN(HelperValue value,
+                            RunHelper({.request = std::move(request), .device = device}, options, context));
   return std::get<T>(std::move(value));
 }
 
@@ -22,8 +21,8 @@ Result<T> Read(HelperRequest request, const DevicePtr& device, const IsolationOp
 template <typename T>
 Result<T> Change(HelperRequest request, const DevicePtr& device, const IsolationOptions& options,
                  const CallContext& context) {
-  request.device_name = device->name();
-  request.device_writable = true;
+  request.device.name = device->name();
+  request.device.writable = true;
   ROOTLOOM_ASSIGN_OR_RETURN(const auto overlay, MakeOverlayOn(device, options.scratch_path + "-changes"));
   ROOTLOOM_ASSIGN_OR_RETURN(T value, Read<T>(std::move(request), overlay, options, context));
   ROOTLOOM_RETURN_IF_ERROR(overlay->CopyChangesTo(*device, context));
@@ -65,12 +64,40 @@ Result<uint64_t> SizeForFreeSpace(DevicePtr device, const FreeSpaceRequest& requ
   return Read<uint64_t>({.operation = HelperOperation::kSizeForFree, .free_space = request}, device, options, context);
 }
 
+Result<RebuildReport> Rebuild(DevicePtr source, DevicePtr target, const RebuildRequest& request,
+                              const IsolationOptions& options, const CallContext& context) {
+  std::vector<ContentRun> runs;
+  HelperJob job{
+      .request = {.operation = HelperOperation::kRebuild, .time = request.time},
+      .device = std::move(source),
+      .target = std::move(target),
+      .take_runs =
+          [&runs](std::vector<ContentRun> more) {
+            runs.insert(runs.end(), more.begin(), more.end());
+            return Status::Ok();
+          },
+  };
+  ROOTLOOM_ASSIGN_OR_RETURN(HelperValue value, RunHelper(std::move(job), options, context));
+  auto report = std::get<RebuildReport>(std::move(value));
+  report.runs = std::move(runs);
+  return report;
+}
+
+Result<uint64_t> RebuiltSize(DevicePtr source, uint64_t free_bytes, const IsolationOptions& options,
+                             const CallContext& context) {
+  return Read<uint64_t>({.operation = HelperOperation::kRebuiltSize, .free_space = {.available_bytes = free_bytes}},
+                        source, options, context);
+}
+
 Result<uint64_t> Walk(DevicePtr device, const WalkRequest& request,
                       const std::function<Status(std::vector<WalkEntry>)>& take_entries,
                       const IsolationOptions& options, const CallContext& context) {
-  HelperRequest helper{.operation = HelperOperation::kWalk, .path = request.path, .detail = request.detail};
-  ROOTLOOM_ASSIGN_OR_RETURN(const HelperValue value,
-                            RunHelper(std::move(helper), device, options, take_entries, context));
+  HelperJob job{
+      .request = {.operation = HelperOperation::kWalk, .path = request.path, .detail = request.detail},
+      .device = std::move(device),
+      .take_entries = take_entries,
+  };
+  ROOTLOOM_ASSIGN_OR_RETURN(const HelperValue value, RunHelper(std::move(job), options, context));
   return std::get<uint64_t>(value);
 }
 

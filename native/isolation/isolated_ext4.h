@@ -17,6 +17,7 @@
 #include "native/ext4/free_space.h"
 #include "native/ext4/fsck.h"
 #include "native/ext4/journal.h"
+#include "native/ext4/rebuild/rebuild.h"
 #include "native/ext4/resize.h"
 #include "native/ext4/stats.h"
 #include "native/ext4/tree_types.h"
@@ -41,6 +42,13 @@ Result<uint64_t> MinimumSize(DevicePtr device, const IsolationOptions& options, 
 
 Result<uint64_t> SizeForFreeSpace(DevicePtr device, const FreeSpaceRequest& request, const IsolationOptions& options,
                                   const CallContext& context);
+
+// Writes to target itself, which is of no use after a failure: as with its namesake.
+Result<RebuildReport> Rebuild(DevicePtr source, DevicePtr target, const RebuildRequest& request,
+                              const IsolationOptions& options, const CallContext& context);
+
+Result<uint64_t> RebuiltSize(DevicePtr source, uint64_t free_bytes, const IsolationOptions& options,
+                             const CallContext& context);
 
 struct WalkRequest {
   std::string path = "/";

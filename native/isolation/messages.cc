@@ -53,6 +53,16 @@ void Problems(Archive& archive, T& problems) {
   archive.List(problems, kMaxProblems, [&](auto& problem) { Fields(archive, problem); });
 }
 
+static_assert(sizeof(RebuildReport) == 4 * 8 + sizeof(std::vector<ContentRun>) + sizeof(IoCounts));
+template <typename Archive, Is<RebuildReport> T>
+void Fields(Archive& archive, T& report) {
+  archive.Number(report.size_bytes);
+  archive.Number(report.file_count);
+  archive.Number(report.content_bytes);
+  archive.Number(report.metadata_bytes);
+  Fields(archive, report.io);
+}
+
 static_assert(sizeof(FsckReport) ==
               8 + sizeof(std::vector<E2fsckProblem>) + 8 + sizeof(std::string) + sizeof(IoCounts));
 template <typename Archive, Is<FsckReport> T>
@@ -139,13 +149,19 @@ void Fields(Archive& archive, T& entry) {
   });
 }
 
+template <typename Archive, Is<DeviceFacts> T>
+void Fields(Archive& archive, T& facts) {
+  archive.Text(facts.name, kMaxTextBytes);
+  archive.Number(facts.size_bytes);
+  archive.Number(facts.block_size);
+  archive.Flag(facts.writable);
+}
+
 template <typename Archive, Is<HelperRequest> T>
 void Fields(Archive& archive, T& request) {
   archive.Enum(request.operation, HelperOperation::kLast);
-  archive.Text(request.device_name, kMaxTextBytes);
-  archive.Number(request.device_size_bytes);
-  archive.Number(request.device_block_size);
-  archive.Flag(request.device_writable);
+  Fields(archive, request.device);
+  archive.Optional(request.target, [&](auto& target) { Fields(archive, target); });
   archive.Optional(request.time);
   archive.Flag(request.repair);
   archive.Optional(request.size_bytes);
@@ -181,6 +197,15 @@ void Fields(Archive& archive, T& hello) {
 template <typename Archive, Is<std::vector<WalkEntry>> T>
 void Fields(Archive& archive, T& entries) {
   archive.List(entries, kMaxListLength, [&](auto& entry) { Fields(archive, entry); });
+}
+
+template <typename Archive, Is<std::vector<ContentRun>> T>
+void Fields(Archive& archive, T& runs) {
+  archive.List(runs, kMaxRunsAtOnce, [&](auto& run) {
+    archive.Number(run.target_bytes);
+    archive.Number(run.source_bytes);
+    archive.Number(run.length_bytes);
+  });
 }
 
 template <typename Archive, Is<std::vector<Range>> T>
@@ -227,6 +252,9 @@ std::vector<std::byte> EncodePrefetch(std::span<const Range> ranges) {
   return Encode(std::vector<Range>(ranges.begin(), ranges.end()));
 }
 std::vector<std::byte> EncodeEntries(const std::vector<WalkEntry>& entries) { return Encode(entries); }
+std::vector<std::byte> EncodeRuns(std::span<const ContentRun> runs) {
+  return Encode(std::vector<ContentRun>(runs.begin(), runs.end()));
+}
 
 std::vector<std::byte> EncodeAnswer(const HelperAnswer& answer) {
   Encoder encoder;
@@ -248,6 +276,9 @@ std::optional<std::vector<Range>> DecodePrefetch(std::span<const std::byte> byte
 std::optional<std::vector<WalkEntry>> DecodeEntries(std::span<const std::byte> bytes) {
   return Decode<std::vector<WalkEntry>>(bytes);
 }
+std::optional<std::vector<ContentRun>> DecodeRuns(std::span<const std::byte> bytes) {
+  return Decode<std::vector<ContentRun>>(bytes);
+}
 
 std::optional<HelperAnswer> DecodeAnswer(std::span<const std::byte> bytes, HelperOperation operation) {
   Decoder decoder(bytes);
@@ -267,9 +298,12 @@ std::optional<HelperAnswer> DecodeAnswer(std::span<const std::byte> bytes, Helpe
       return DecodeValue<ReplayReport>(decoder);
     case HelperOperation::kResize:
       return DecodeValue<ResizeReport>(decoder);
+    case HelperOperation::kRebuild:
+      return DecodeValue<RebuildReport>(decoder);
     case HelperOperation::kMinimumSize:
     case HelperOperation::kSizeForFree:
     case HelperOperation::kWalk:
+    case HelperOperation::kRebuiltSize:
       return DecodeValue<uint64_t>(decoder);
   }
   return std::nullopt;
@@ -285,7 +319,9 @@ size_t MaxPayloadBytes(HelperMessage message) {
     case HelperMessage::kPrefetch:
       return 4 + kMaxPrefetchRanges * 16;
     case HelperMessage::kRequest:
-      return 16 << 10;
+      return 24 << 10;
+    case HelperMessage::kRuns:
+      return 4 + kMaxRunsAtOnce * 24;
     case HelperMessage::kEntries:
     case HelperMessage::kAnswer:
       return kMaxAnswerBytes;

@@ -1,9 +1,9 @@
 // The messages between this process and its helper, on the control socket.
 //
-// The helper says Hello once it is confined. The owner sends one request. The helper then sends any number of progress
-// messages and announcements of what it will read, scratch requests (each answered by a descriptor) and parts of a
-// walk, and one answer, its last message. Everything that the helper sends is taken for an attacker's: see wire.h and
-// FrameReader.
+// The helper says Hello once it is confined. The owner sends one request, and with a request that has a target the
+// descriptor that this is served on. The helper then sends any number of progress messages and announcements of what it
+// will read, scratch requests (each answered by a descriptor), parts of a walk and of a rebuilt disk's layout, and one
+// answer, its last message. Everything that the helper sends is taken for an attacker's: see wire.h and FrameReader.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +16,7 @@
 #include "native/ext4/free_space.h"
 #include "native/ext4/fsck.h"
 #include "native/ext4/journal.h"
+#include "native/ext4/rebuild/rebuild.h"
 #include "native/ext4/resize.h"
 #include "native/ext4/stats.h"
 #include "native/ext4/tree_types.h"
@@ -25,7 +26,7 @@
 namespace rootloom {
 
 // Changes with every change of a message; a helper of another version is refused.
-inline constexpr uint32_t kHelperVersion = 2;
+inline constexpr uint32_t kHelperVersion = 3;
 
 enum class HelperMessage : uint8_t {
   kHello,
@@ -34,9 +35,12 @@ enum class HelperMessage : uint8_t {
   kPrefetch,
   kScratch,
   kEntries,
+  kRuns,
   kAnswer,
   kLast = kAnswer
 };
+
+inline constexpr size_t kMaxRunsAtOnce = 1 << 16;
 
 struct Hello {
   uint32_t version = kHelperVersion;
@@ -50,16 +54,25 @@ enum class HelperOperation : uint8_t {
   kMinimumSize,
   kSizeForFree,
   kWalk,
-  kLast = kWalk
+  kRebuild,
+  kRebuiltSize,
+  kLast = kRebuiltSize
+};
+
+// What the helper has to know of a device that it is served.
+struct DeviceFacts {
+  std::string name;
+  uint64_t size_bytes = 0;
+  uint32_t block_size = kDefaultBlockSize;
+  bool writable = false;
 };
 
 struct HelperRequest {
   HelperOperation operation = HelperOperation::kStats;
-  // Of the device that is served on the disk socket.
-  std::string device_name;
-  uint64_t device_size_bytes = 0;
-  uint32_t device_block_size = 0;
-  bool device_writable = false;
+  // Served on the disk socket.
+  DeviceFacts device;
+  // Served on the socket that comes with the request; there for a rebuild.
+  std::optional<DeviceFacts> target;
   // Of the operation: each takes what it needs.
   std::optional<int64_t> time;
   bool repair = false;
@@ -69,8 +82,9 @@ struct HelperRequest {
   WalkDetail detail = WalkDetail::kStat;
 };
 
-// kMinimumSize and kSizeForFree answer with bytes, kWalk with the number of files.
-using HelperValue = std::variant<Ext4Stats, FsckReport, ReplayReport, ResizeReport, uint64_t>;
+// kMinimumSize, kSizeForFree and kRebuiltSize answer with bytes, kWalk with the number of files. The runs of a
+// RebuildReport travel on their own, before the answer.
+using HelperValue = std::variant<Ext4Stats, FsckReport, ReplayReport, ResizeReport, RebuildReport, uint64_t>;
 using HelperAnswer = Result<HelperValue>;
 
 std::vector<std::byte> EncodeHello(const Hello& hello);
@@ -78,6 +92,8 @@ std::vector<std::byte> EncodeRequest(const HelperRequest& request);
 std::vector<std::byte> EncodeProgress(const Progress& progress);
 std::vector<std::byte> EncodePrefetch(std::span<const Range> ranges);
 std::vector<std::byte> EncodeEntries(const std::vector<WalkEntry>& entries);
+// REQUIRES: no more than kMaxRunsAtOnce
+std::vector<std::byte> EncodeRuns(std::span<const ContentRun> runs);
 std::vector<std::byte> EncodeAnswer(const HelperAnswer& answer);
 
 // Each gives nullopt for bytes that are not exactly such a message.
@@ -86,6 +102,7 @@ std::optional<HelperRequest> DecodeRequest(std::span<const std::byte> bytes);
 std::optional<Progress> DecodeProgress(std::span<const std::byte> bytes);
 std::optional<std::vector<Range>> DecodePrefetch(std::span<const std::byte> bytes);
 std::optional<std::vector<WalkEntry>> DecodeEntries(std::span<const std::byte> bytes);
+std::optional<std::vector<ContentRun>> DecodeRuns(std::span<const std::byte> bytes);
 // operation decides which kind of value there must be.
 std::optional<HelperAnswer> DecodeAnswer(std::span<const std::byte> bytes, HelperOperation operation);
 

@@ -19,12 +19,14 @@ namespace rootloom {
 
 namespace {
 
-// The helper sends one request at a time to each disk.
+// The helper sends one request at a time, to one of its disks.
 constexpr uint32_t kDiskThreads = 2;
 // More than any operation has at once, and in all.
 constexpr size_t kMaxLiveScratches = 4;
 constexpr int kMaxScratches = 1000;
 constexpr size_t kReceiveBytes = 64 << 10;
+// 1.5 GiB of them: what nobody's disk needs, and what this process can bear.
+constexpr size_t kMaxRuns = size_t{64} << 20;
 
 const char* OperationName(HelperOperation operation) {
   switch (operation) {
@@ -42,6 +44,10 @@ const char* OperationName(HelperOperation operation) {
       return "find the size for the free space of";
     case HelperOperation::kWalk:
       return "list the files of";
+    case HelperOperation::kRebuild:
+      return "rebuild the filesystem of";
+    case HelperOperation::kRebuiltSize:
+      return "find the size of a rebuilt";
   }
   return "work on";
 }
@@ -55,24 +61,31 @@ std::string EndText(const HelperEnd& end) {
   return "its helper ended without an answer";
 }
 
+DeviceFacts FactsOf(const Device& device) {
+  return {.name = device.name(),
+          .size_bytes = device.size_bytes(),
+          .block_size = device.block_size(),
+          .writable = device.writable()};
+}
+
+bool IsInside(uint64_t offset_bytes, uint64_t length_bytes, const Device& device) {
+  return offset_bytes <= device.size_bytes() && length_bytes <= device.size_bytes() - offset_bytes;
+}
+
 class Supervision {
  public:
-  Supervision(const HelperRequest& request, const std::shared_ptr<Device>& device, const IsolationOptions& options,
-              const std::function<Status(std::vector<WalkEntry>)>& take_entries, const CallContext& context,
-              nbd::WakeEvent wake)
-      : request_(request),
-        device_(device),
-        options_(options),
-        take_entries_(take_entries),
-        context_(context),
-        wake_(std::move(wake)) {}
+  Supervision(const HelperJob& job, const IsolationOptions& options, const CallContext& context, nbd::WakeEvent wake)
+      : job_(job), options_(options), context_(context), wake_(std::move(wake)) {}
 
   Result<HelperValue> Run() {
     const std::stop_callback wake_on_stop(context_.stop, [this] { wake_.Wake(); });
     UniqueFd control_peer;
     UniqueFd disk_peer;
     ROOTLOOM_RETURN_IF_ERROR(MakeSocketPair(control_, control_peer));
-    ROOTLOOM_ASSIGN_OR_RETURN(disk_, ServedDisk::Start(device_, request_.device_writable, workers_, disk_peer));
+    ROOTLOOM_ASSIGN_OR_RETURN(disk_, ServedDisk::Start(job_.device, job_.request.device.writable, workers_, disk_peer));
+    if (job_.target != nullptr) {
+      ROOTLOOM_ASSIGN_OR_RETURN(target_, ServedDisk::Start(job_.target, true, workers_, target_peer_));
+    }
     ROOTLOOM_ASSIGN_OR_RETURN(HelperProcess helper,
                               HelperProcess::Start(options_.helper_path, options_.limits, control_peer, disk_peer));
     // Or its end would not be the end of the connections.
@@ -89,9 +102,9 @@ class Supervision {
  private:
   Failure Crashed(std::string detail) const {
     return {.kind = StatusKind::kEngineCrashed,
-            .operation = OperationName(request_.operation),
+            .operation = OperationName(job_.request.operation),
             .detail = std::move(detail),
-            .path = request_.device_name};
+            .path = job_.request.device.name};
   }
   Failure Nonsense(const std::string& what) const { return Crashed("its helper said what makes no sense: " + what); }
 
@@ -102,11 +115,14 @@ class Supervision {
 
   // What the owner is told, given what the helper said last.
   Result<HelperValue> Judge(Result<HelperAnswer> answer) {
-    ROOTLOOM_RETURN_IF_ERROR(context_.CheckStopped(OperationName(request_.operation)));
-    // Waits for what the helper had begun, for it may fail yet.
-    const std::shared_ptr<WatchedDevice> watched = disk_->shared_device();
-    disk_.reset();
-    if (const auto failure = watched->first_failure()) return *failure;
+    ROOTLOOM_RETURN_IF_ERROR(context_.CheckStopped(OperationName(job_.request.operation)));
+    for (std::unique_ptr<ServedDisk>* disk : {&disk_, &target_}) {
+      if (*disk == nullptr) continue;
+      // Waits for what the helper had begun, for it may fail yet.
+      const std::shared_ptr<WatchedDevice> watched = (*disk)->shared_device();
+      disk->reset();
+      if (const auto failure = watched->first_failure()) return *failure;
+    }
     const bool failed = !answer.ok() || !answer->ok();
     if (failed && scratch_failure_) return *scratch_failure_;
     for (const auto& scratch : scratches_) {
@@ -126,7 +142,7 @@ class Supervision {
         continue;
       }
       if (frame->kind == HelperMessage::kAnswer) {
-        std::optional<HelperAnswer> answer = DecodeAnswer(frame->payload, request_.operation);
+        std::optional<HelperAnswer> answer = DecodeAnswer(frame->payload, job_.request.operation);
         // Before its Hello it can only say why there is none.
         if (!answer || (!greeted_ && answer->ok())) return Nonsense("an answer to something else");
         return *std::move(answer);
@@ -157,7 +173,7 @@ class Supervision {
 
   Status WaitForBytes() {
     for (;;) {
-      ROOTLOOM_RETURN_IF_ERROR(context_.CheckStopped(OperationName(request_.operation)));
+      ROOTLOOM_RETURN_IF_ERROR(context_.CheckStopped(OperationName(job_.request.operation)));
       const uint64_t activity = Activity();
       std::array<pollfd, 2> entries = {{{control_.get(), POLLIN, 0}, {wake_.fd(), POLLIN, 0}}};
       const int ready = ::poll(entries.data(), entries.size(), static_cast<int>(options_.stall_timeout.count()));
@@ -170,12 +186,13 @@ class Supervision {
 
   uint64_t Activity() {
     uint64_t sum = disk_->device().activity();
+    if (target_ != nullptr) sum += target_->device().activity();
     for (const auto& scratch : scratches_) sum += scratch->device().activity();
     return sum;
   }
 
   bool IsBusy() {
-    if (disk_->device().busy()) return true;
+    if (disk_->device().busy() || (target_ != nullptr && target_->device().busy())) return true;
     for (const auto& scratch : scratches_) {
       if (scratch->device().busy()) return true;
     }
@@ -190,7 +207,9 @@ class Supervision {
         return Nonsense("it is of another version");
       }
       greeted_ = true;
-      return Send(HelperMessage::kRequest, EncodeRequest(request_));
+      const Status sent = Send(HelperMessage::kRequest, EncodeRequest(job_.request), target_peer_.get());
+      target_peer_.Reset();
+      return sent;
     }
     switch (frame.kind) {
       case HelperMessage::kProgress: {
@@ -202,19 +221,39 @@ class Supervision {
       case HelperMessage::kPrefetch: {
         const std::optional<std::vector<Range>> ranges = DecodePrefetch(frame.payload);
         if (!ranges) return Nonsense("an announcement of what it will read");
-        device_->Prefetch(*ranges);
+        job_.device->Prefetch(*ranges);
         return Status::Ok();
       }
       case HelperMessage::kScratch:
         return GiveScratch();
       case HelperMessage::kEntries: {
         std::optional<std::vector<WalkEntry>> entries = DecodeEntries(frame.payload);
-        if (!entries || request_.operation != HelperOperation::kWalk) return Nonsense("a list of files");
-        return take_entries_(*std::move(entries));
+        if (!entries || !job_.take_entries) return Nonsense("a list of files");
+        return job_.take_entries(*std::move(entries));
+      }
+      case HelperMessage::kRuns: {
+        std::optional<std::vector<ContentRun>> runs = DecodeRuns(frame.payload);
+        if (!runs || !job_.take_runs || !AreSound(*runs)) return Nonsense("where content lies");
+        return job_.take_runs(*std::move(runs));
       }
       default:
         return Nonsense("a message out of turn");
     }
+  }
+
+  // Whether runs go on where the last ones ended, inside both devices.
+  bool AreSound(const std::vector<ContentRun>& runs) {
+    run_count_ += runs.size();
+    if (run_count_ > kMaxRuns) return false;
+    for (const ContentRun& run : runs) {
+      if (run.length_bytes == 0 || run.target_bytes < runs_end_bytes_ ||
+          !IsInside(run.target_bytes, run.length_bytes, *job_.target) ||
+          !IsInside(run.source_bytes, run.length_bytes, *job_.device)) {
+        return false;
+      }
+      runs_end_bytes_ = run.target_bytes + run.length_bytes;
+    }
+    return true;
   }
 
   // The helper waits for what it asked for, so its end of the socket has room.
@@ -239,22 +278,24 @@ class Supervision {
 
   Status MakeScratch(UniqueFd& peer) {
     const std::string upper_path = options_.scratch_path + "-" + std::to_string(++scratch_count_);
-    ROOTLOOM_ASSIGN_OR_RETURN(auto overlay, MakeOverlayOn(device_, upper_path));
+    ROOTLOOM_ASSIGN_OR_RETURN(auto overlay, MakeOverlayOn(job_.device, upper_path));
     ROOTLOOM_ASSIGN_OR_RETURN(auto disk, ServedDisk::Start(std::move(overlay), true, workers_, peer));
     scratches_.push_back(std::move(disk));
     return Status::Ok();
   }
 
-  const HelperRequest& request_;
-  const std::shared_ptr<Device>& device_;
+  const HelperJob& job_;
   const IsolationOptions& options_;
-  const std::function<Status(std::vector<WalkEntry>)>& take_entries_;
   const CallContext& context_;
   const nbd::WakeEvent wake_;
   nbd::WorkerPool workers_{kDiskThreads};
   UniqueFd control_;
   FrameReader reader_;
   std::unique_ptr<ServedDisk> disk_;
+  std::unique_ptr<ServedDisk> target_;
+  UniqueFd target_peer_;  // until the request is sent
+  uint64_t runs_end_bytes_ = 0;
+  size_t run_count_ = 0;
   std::list<std::unique_ptr<ServedDisk>> scratches_;
   int scratch_count_ = 0;
   std::optional<Failure> scratch_failure_;
@@ -264,17 +305,17 @@ class Supervision {
 
 }  // namespace
 
-Result<HelperValue> RunHelper(HelperRequest request, const std::shared_ptr<Device>& device,
-                              const IsolationOptions& options,
-                              const std::function<Status(std::vector<WalkEntry>)>& take_entries,
-                              const CallContext& context) {
+Result<HelperValue> RunHelper(HelperJob job, const IsolationOptions& options, const CallContext& context) {
+  HelperRequest& request = job.request;
   ROOTLOOM_RETURN_IF_ERROR(context.CheckStopped(OperationName(request.operation)));
-  if (request.device_name.empty()) request.device_name = device->name();
-  request.device_size_bytes = device->size_bytes();
-  request.device_block_size = device->block_size();
-  request.device_writable = request.device_writable && device->writable();
+  const bool writable = request.device.writable && job.device->writable();
+  const std::string name = request.device.name.empty() ? job.device->name() : request.device.name;
+  request.device = FactsOf(*job.device);
+  request.device.name = name;
+  request.device.writable = writable;
+  if (job.target != nullptr) request.target = FactsOf(*job.target);
   ROOTLOOM_ASSIGN_OR_RETURN(nbd::WakeEvent wake, nbd::WakeEvent::Create());
-  return Supervision(request, device, options, take_entries, context, std::move(wake)).Run();
+  return Supervision(job, options, context, std::move(wake)).Run();
 }
 
 }  // namespace rootloom

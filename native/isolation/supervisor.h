@@ -28,16 +28,26 @@ struct IsolationOptions {
   std::chrono::milliseconds stall_timeout = std::chrono::seconds(60);
 };
 
-// Runs request on device; its size and, unless given, its name are filled in here. The helper may write when the
-// request and the device say so.
+struct HelperJob {
+  // What it says of its devices is filled in here; a name that is given stays.
+  HelperRequest request;
+  // The helper may write to it when the request and the device say so.
+  std::shared_ptr<Device> device;
+  // Null, or what a rebuild writes to.
+  std::shared_ptr<Device> target = nullptr;
+  // Each takes a part of what the operation finds, by the calling thread; its failure ends the job. Null: there is
+  // nothing to be found.
+  std::function<Status(std::vector<WalkEntry>)> take_entries = nullptr;
+  // Runs lie inside both devices, ascend on the target and do not overlap there.
+  std::function<Status(std::vector<ContentRun>)> take_runs = nullptr;
+};
+
 // Gives the answer once the helper is gone.
 //
 // Fails as the operation does; with what the device failed with, when it did; with kEngineCrashed when the helper ends
 // without an answer, hangs, or says what makes no sense; with kCancelled, and the helper killed, as soon as the stop
-// token is triggered; and when it cannot be started or confined. In all of these the helper may have written to device.
-Result<HelperValue> RunHelper(HelperRequest request, const std::shared_ptr<Device>& device,
-                              const IsolationOptions& options,
-                              const std::function<Status(std::vector<WalkEntry>)>& take_entries,
-                              const CallContext& context);
+// token is triggered; and when it cannot be started or confined. In all of these the helper may have written to device
+// and target.
+Result<HelperValue> RunHelper(HelperJob job, const IsolationOptions& options, const CallContext& context);
 
 }  // namespace rootloom

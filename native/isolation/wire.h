@@ -53,8 +53,13 @@ class Encoder {
   }
   template <typename T>
   void Optional(const std::optional<T>& value) {
+    Optional(value, [this](const T& number) { Number(number); });
+  }
+  // item(value) puts the value.
+  template <typename T, typename Item>
+  void Optional(const std::optional<T>& value, Item item) {
     Flag(value.has_value());
-    if (value.has_value()) Number(*value);
+    if (value.has_value()) item(*value);
   }
   // item(element) puts one element; elements beyond max_count are left out.
   template <typename T, typename Item>
@@ -111,11 +116,15 @@ class Decoder {
   }
   template <typename T>
   void Optional(std::optional<T>& value) {
+    Optional(value, [this](T& number) { Number(number); });
+  }
+  template <typename T, typename Item>
+  void Optional(std::optional<T>& value, Item item) {
     bool is_there = false;
     Flag(is_there);
-    T number{0};
-    if (is_there) Number(number);
-    value = is_there && !failed_ ? std::optional<T>(number) : std::nullopt;
+    T inner{};
+    if (is_there) item(inner);
+    value = is_there && !failed_ ? std::optional<T>(std::move(inner)) : std::nullopt;
   }
   template <typename T, typename Item>
   void List(std::vector<T>& list, size_t max_count, Item item) {

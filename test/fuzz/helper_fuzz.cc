@@ -46,6 +46,8 @@ void CheckFrame(const Frame& frame, HelperOperation operation) {
       return CheckJourney(frame.payload, DecodePrefetch, EncodePrefetch);
     case HelperMessage::kEntries:
       return CheckJourney(frame.payload, DecodeEntries, EncodeEntries);
+    case HelperMessage::kRuns:
+      return CheckJourney(frame.payload, DecodeRuns, [](const auto& runs) { return EncodeRuns(runs); });
     case HelperMessage::kAnswer:
       return CheckJourney(
           frame.payload, [operation](const Bytes& bytes) { return DecodeAnswer(bytes, operation); }, EncodeAnswer);

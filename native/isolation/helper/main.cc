@@ -45,39 +45,41 @@ Result<std::shared_ptr<Device>> MakeScratch(const std::shared_ptr<Device>& base)
   if (reply.frame.kind != HelperMessage::kScratch || !reply.passed.valid()) {
     return Status::Errno("make a scratch copy of", base->name(), ENOSPC);
   }
-  return std::shared_ptr<Device>(std::make_shared<RemoteDevice>(
-      std::move(reply.passed), RemoteDeviceFacts{.name = "scratch copy of " + base->name(),
-                                                 .size_bytes = base->size_bytes(),
-                                                 .block_size = base->block_size(),
-                                                 .writable = true}));
+  return std::shared_ptr<Device>(
+      std::make_shared<RemoteDevice>(std::move(reply.passed), DeviceFacts{.name = "scratch copy of " + base->name(),
+                                                                          .size_bytes = base->size_bytes(),
+                                                                          .block_size = base->block_size(),
+                                                                          .writable = true}));
 }
 
-HelperAnswer Answer(const HelperRequest& request) {
+// target_socket is where the target is, if there is one.
+HelperAnswer Answer(HelperRequest request, UniqueFd target_socket) {
   const auto announce = [](std::span<const Range> ranges) {
     [[maybe_unused]] const Status ignored = Send(HelperMessage::kPrefetch, EncodePrefetch(ranges));
   };
-  const auto device = std::make_shared<RemoteDevice>(UniqueFd(kDiskFd),
-                                                     RemoteDeviceFacts{.name = request.device_name,
-                                                                       .size_bytes = request.device_size_bytes,
-                                                                       .block_size = request.device_block_size,
-                                                                       .writable = request.device_writable},
-                                                     announce);
-  const auto give_entries = [](const std::vector<WalkEntry>& entries) {
-    return Send(HelperMessage::kEntries, EncodeEntries(entries));
-  };
+  HelperTask task{
+      .request = std::move(request),
+      .make_scratch = MakeScratch,
+      .give_entries =
+          [](const std::vector<WalkEntry>& entries) { return Send(HelperMessage::kEntries, EncodeEntries(entries)); },
+      .give_runs = [](std::span<const ContentRun> runs) { return Send(HelperMessage::kRuns, EncodeRuns(runs)); }};
+  task.device = std::make_shared<RemoteDevice>(UniqueFd(kDiskFd), task.request.device, announce);
+  if (task.request.target) {
+    task.target = std::make_shared<RemoteDevice>(std::move(target_socket), *task.request.target);
+  }
   try {
-    return RunOperation(request, device, MakeScratch, give_entries, {.stop = {}, .report = ProgressSender()});
+    return RunOperation(task, {.stop = {}, .report = ProgressSender()});
   } catch (const std::bad_alloc&) {
-    return Status::Errno("work on the filesystem of", request.device_name, ENOMEM);
+    return Status::Errno("work on the filesystem of", task.request.device.name, ENOMEM);
   }
 }
 
 Status Serve() {
   ROOTLOOM_RETURN_IF_ERROR(Send(HelperMessage::kHello, EncodeHello({})));
-  ROOTLOOM_ASSIGN_OR_RETURN(const ReceivedFrame received, ReceiveFrame(kControlFd));
-  const std::optional<HelperRequest> request = DecodeRequest(received.frame.payload);
+  ROOTLOOM_ASSIGN_OR_RETURN(ReceivedFrame received, ReceiveFrame(kControlFd));
+  std::optional<HelperRequest> request = DecodeRequest(received.frame.payload);
   if (received.frame.kind != HelperMessage::kRequest || !request) return Status::Corrupt("take a request", "");
-  return Send(HelperMessage::kAnswer, EncodeAnswer(Answer(*request)));
+  return Send(HelperMessage::kAnswer, EncodeAnswer(Answer(*std::move(request), std::move(received.passed))));
 }
 
 int Main(const unsigned long long (&arguments)[kHelperArgumentCount]) {

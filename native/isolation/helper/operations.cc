@@ -1,5 +1,6 @@
 #include "native/isolation/helper/operations.h"
 
+#include "native/block/memory_device.h"
 #include "native/ext4/tree.h"
 
 namespace rootloom {
@@ -14,40 +15,55 @@ HelperAnswer ToAnswer(Result<T> result) {
   return HelperValue(std::move(result).value());
 }
 
-Result<uint64_t> Walk(const HelperRequest& request, std::shared_ptr<Device> device, const EntrySink& give_entries,
-                      const CallContext& context) {
-  ROOTLOOM_ASSIGN_OR_RETURN(const auto tree, Ext4Tree::Open(std::move(device), {}, context));
-  ROOTLOOM_ASSIGN_OR_RETURN(const auto walk, tree->StartWalk(request.path, request.detail, context));
+Result<uint64_t> Walk(const HelperTask& task, const CallContext& context) {
+  ROOTLOOM_ASSIGN_OR_RETURN(const auto tree, Ext4Tree::Open(task.device, {}, context));
+  ROOTLOOM_ASSIGN_OR_RETURN(const auto walk, tree->StartWalk(task.request.path, task.request.detail, context));
   uint64_t count = 0;
   for (;;) {
     ROOTLOOM_ASSIGN_OR_RETURN(const std::vector<WalkEntry> entries, tree->NextOfWalk(*walk, kEntriesAtOnce, context));
     if (entries.empty()) return count;
     count += entries.size();
-    ROOTLOOM_RETURN_IF_ERROR(give_entries(entries));
+    ROOTLOOM_RETURN_IF_ERROR(task.give_entries(entries));
   }
+}
+
+Result<RebuildReport> RebuildOn(const HelperTask& task, const CallContext& context) {
+  if (task.target == nullptr) return Status::Invalid("run the helper", "a rebuild has no target");
+  ROOTLOOM_ASSIGN_OR_RETURN(RebuildReport report,
+                            Rebuild(task.device, task.target, {.time = task.request.time}, MakeMemoryDevice, context));
+  for (std::span<const ContentRun> rest = report.runs; !rest.empty();) {
+    const auto part = rest.first(std::min(rest.size(), kMaxRunsAtOnce));
+    ROOTLOOM_RETURN_IF_ERROR(task.give_runs(part));
+    rest = rest.subspan(part.size());
+  }
+  report.runs = {};
+  return report;
 }
 
 }  // namespace
 
-HelperAnswer RunOperation(const HelperRequest& request, std::shared_ptr<Device> device,
-                          const ScratchFactory& make_scratch, const EntrySink& give_entries,
-                          const CallContext& context) {
+HelperAnswer RunOperation(const HelperTask& task, const CallContext& context) {
+  const HelperRequest& request = task.request;
   switch (request.operation) {
     case HelperOperation::kStats:
-      return ToAnswer(ReadStats(std::move(device), context));
+      return ToAnswer(ReadStats(task.device, context));
     case HelperOperation::kFsck:
-      return ToAnswer(Fsck(std::move(device), {.repair = request.repair, .time = request.time}, context));
+      return ToAnswer(Fsck(task.device, {.repair = request.repair, .time = request.time}, context));
     case HelperOperation::kReplayJournal:
-      return ToAnswer(ReplayJournal(std::move(device), request.time, context));
+      return ToAnswer(ReplayJournal(task.device, request.time, context));
     case HelperOperation::kResize:
       return ToAnswer(
-          Resize(std::move(device), {.size_bytes = request.size_bytes, .time = request.time}, make_scratch, context));
+          Resize(task.device, {.size_bytes = request.size_bytes, .time = request.time}, task.make_scratch, context));
     case HelperOperation::kMinimumSize:
-      return ToAnswer(MinimumSize(std::move(device), make_scratch, context));
+      return ToAnswer(MinimumSize(task.device, task.make_scratch, context));
     case HelperOperation::kSizeForFree:
-      return ToAnswer(SizeForFreeSpace(std::move(device), request.free_space, context));
+      return ToAnswer(SizeForFreeSpace(task.device, request.free_space, context));
     case HelperOperation::kWalk:
-      return ToAnswer(Walk(request, std::move(device), give_entries, context));
+      return ToAnswer(Walk(task, context));
+    case HelperOperation::kRebuild:
+      return ToAnswer(RebuildOn(task, context));
+    case HelperOperation::kRebuiltSize:
+      return ToAnswer(RebuiltSize(task.device, request.free_space.available_bytes, MakeMemoryDevice, context));
   }
   return Status::Invalid("run the helper", "its operation is unknown");
 }

@@ -3,17 +3,23 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "native/isolation/messages.h"
 
 namespace rootloom {
 
-// Takes a part of a walk; a failure ends the walk.
-using EntrySink = std::function<Status(const std::vector<WalkEntry>&)>;
+struct HelperTask {
+  HelperRequest request;
+  std::shared_ptr<Device> device;
+  std::shared_ptr<Device> target;  // null unless the request has one
+  ScratchFactory make_scratch;
+  // Each takes a part of what is found for the owner; a failure ends the operation.
+  std::function<Status(const std::vector<WalkEntry>&)> give_entries;
+  std::function<Status(std::span<const ContentRun>)> give_runs;
+};
 
-HelperAnswer RunOperation(const HelperRequest& request, std::shared_ptr<Device> device,
-                          const ScratchFactory& make_scratch, const EntrySink& give_entries,
-                          const CallContext& context);
+HelperAnswer RunOperation(const HelperTask& task, const CallContext& context);
 
 }  // namespace rootloom

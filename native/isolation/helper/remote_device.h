@@ -10,18 +10,12 @@
 #include <string>
 
 #include "native/block/device.h"
+#include "native/isolation/messages.h"
 #include "native/util/unique_fd.h"
 
 namespace rootloom {
 
 class ExtentList;
-
-struct RemoteDeviceFacts {
-  std::string name;
-  uint64_t size_bytes = 0;
-  uint32_t block_size = kDefaultBlockSize;
-  bool writable = false;
-};
 
 // Not thread-safe, unlike other devices: the helper has one thread.
 class RemoteDevice final : public Device {
@@ -29,7 +23,7 @@ class RemoteDevice final : public Device {
   // announce is given what will be read, for the owner.
   using Announce = std::function<void(std::span<const Range>)>;
   RemoteDevice(
-      UniqueFd socket, RemoteDeviceFacts facts, Announce announce = [](std::span<const Range>) {})
+      UniqueFd socket, DeviceFacts facts, Announce announce = [](std::span<const Range>) {})
       : socket_(std::move(socket)), facts_(std::move(facts)), announce_(std::move(announce)) {}
 
   std::string name() const override { return facts_.name; }
@@ -62,7 +56,7 @@ class RemoteDevice final : public Device {
   Status Broken(const char* detail);
 
   const UniqueFd socket_;
-  const RemoteDeviceFacts facts_;
+  const DeviceFacts facts_;
   const Announce announce_;
   uint64_t last_cookie_ = 0;
   bool broken_ = false;

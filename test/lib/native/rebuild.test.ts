@@ -9,8 +9,10 @@ import { copyDeviceToFile, type Device, openFileDevice } from '../../../lib/nati
 import { createFaultyDevice } from '../../../lib/native/device-doubles.js';
 import { openTree } from '../../../lib/native/ext4-tree.js';
 import { compareTrees, type TreeDifference } from '../../../lib/native/ext4-tree-compare.js';
+import { ISOLATIONS } from '../../../lib/native/isolation.js';
 import { createOverlay } from '../../../lib/native/overlay.js';
-import { rebuildDisk } from '../../../lib/native/rebuild.js';
+import { rebuildDisk, rebuiltSize } from '../../../lib/native/rebuild.js';
+import { digestFile } from '../../../lib/util/digest.js';
 import {
   makeHardImage,
   VARIANTS,
@@ -121,14 +123,15 @@ describe.each(VARIANTS)('An image with $name', (variant) => {
     }
   }, 120_000);
 
-  test('is copied into a build that needs no other, and twice the same bytes', async () => {
+  test('is copied into a build that needs no other, the same bytes in this process and isolated', async () => {
     const image = newPath('image');
     await makeHardImage(image, content, variant);
     await using device = await openFileDevice(image);
     const headers: Buffer[] = [];
     const images: string[] = [];
-    for (const _ of [1, 2]) {
-      const { overlay } = await rebuildDisk(device, { size: 300 * MIB, upperPath: newPath('upper') });
+    for (const isolation of ISOLATIONS) {
+      const request = { size: 300 * MIB, upperPath: newPath('upper') };
+      const { overlay } = await rebuildDisk(device, request, { isolation });
       await using disk = overlay;
       await using copy = await openSealed({}, (request) => sealOverlay(disk, request));
       expect(withoutHoles(await findDifferences(device, copy.device))).toEqual([]);
@@ -223,6 +226,23 @@ test('rebuildDisk on a device that fails anywhere rejects with its failure', asy
     const outcome = await rebuildDisk(faulty, { size: 96 * MIB, upperPath }).catch((error) => error);
     expect(outcome).toMatchObject({ code: 'IO', context: { errno: constants.errno.EIO } });
   }
+});
+
+test('rebuildDisk and rebuiltSize give in a process of their own what they give in this one', async () => {
+  const image = newPath('image');
+  const [variant] = VARIANTS as [Variant];
+  await makeHardImage(image, content, variant);
+  await using source = await sealImage(image);
+  const found = await Promise.all(
+    ISOLATIONS.map(async (isolation) => {
+      const request = { size: 96 * MIB, upperPath: newPath('upper'), parentHeader: source.header };
+      const { overlay, ...report } = await rebuildDisk(source.device, request, { isolation });
+      await using disk = overlay;
+      const raw = await digestFile(await exportAndCheck(disk));
+      return { report, raw, least: await rebuiltSize(source.device, { free: 12_345 }, { isolation }) };
+    }),
+  );
+  expect(found[0]).toEqual(found[1]);
 });
 
 test('rebuildDisk gives what rsync carries over, too', async () => {

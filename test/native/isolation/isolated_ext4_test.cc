@@ -19,8 +19,8 @@ class IsolatedExt4Test : public ::testing::Test {
 };
 
 // A filesystem of stock mke2fs with files, in memory.
-std::shared_ptr<Device> FullFilesystem(const TempFolder& folder) {
-  MakeContent(folder.File("content"), 300);
+std::shared_ptr<Device> FullFilesystem(const TempFolder& folder, int file_count = 300) {
+  MakeContent(folder.File("content"), file_count);
   const std::string image = folder.File("image");
   Extend((std::ofstream(image), image), 96 << 20);
   EXPECT_TRUE(ToolSucceeds("mke2fs -q -F -t ext4 -d '" + folder.File("content") + "' '" + image + "'"));
@@ -77,6 +77,61 @@ TEST_F(IsolatedExt4Test, ResizeSaysWhatWouldDo) {
   EXPECT_EQ(report.status().failure().minimum_bytes, minimum.value());
   EXPECT_TRUE(ReadAll(*device) == before);
   EXPECT_TRUE(IsOk(isolated::Resize(device, {.size_bytes = *minimum, .time = std::nullopt}, options_, CallContext())));
+}
+
+TEST_F(IsolatedExt4Test, RebuildMakesTheSameBytes) {
+  const TempFolder folder;
+  const auto source = FullFilesystem(folder);
+  const std::string before = ReadAll(*source);
+  for (const uint64_t size_bytes : {uint64_t{64} << 20, uint64_t{300} << 20}) {
+    const auto here = MakeMemoryDevice(size_bytes).value();
+    const auto there = MakeMemoryDevice(size_bytes).value();
+    const RebuildRequest request{.time = kTime};
+    const auto report_here = Rebuild(source, here, request, MakeMemoryDevice, CallContext());
+    const auto report_there = isolated::Rebuild(source, there, request, options_, CallContext());
+    ASSERT_TRUE(IsOk(report_here));
+    ASSERT_TRUE(IsOk(report_there));
+    EXPECT_GT(report_there->runs.size(), 1u);
+    EXPECT_EQ(report_there->runs, report_here->runs);
+    EXPECT_EQ(report_there->size_bytes, report_here->size_bytes);
+    EXPECT_EQ(report_there->file_count, report_here->file_count);
+    EXPECT_EQ(report_there->content_bytes, report_here->content_bytes);
+    EXPECT_EQ(report_there->metadata_bytes, report_here->metadata_bytes);
+    EXPECT_EQ(report_there->io.blocks_read, report_here->io.blocks_read);
+    EXPECT_EQ(report_there->io.blocks_written, report_here->io.blocks_written);
+    EXPECT_TRUE(ReadAll(*here) == ReadAll(*there)) << size_bytes;
+  }
+  EXPECT_TRUE(ReadAll(*source) == before);
+}
+
+TEST_F(IsolatedExt4Test, RebuildSaysWhatWouldDo) {
+  const TempFolder folder;
+  const auto source = FullFilesystem(folder, 1500);
+  const auto least = isolated::RebuiltSize(source, 0, options_, CallContext());
+  ASSERT_TRUE(IsOk(least));
+  EXPECT_EQ(least.value(), RebuiltSize(source, 0, MakeMemoryDevice, CallContext()).value());
+  const auto refused =
+      isolated::Rebuild(source, MakeMemoryDevice(16 << 20).value(), {.time = kTime}, options_, CallContext());
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.status().failure().kind, StatusKind::kTooSmall);
+  EXPECT_EQ(refused.status().failure().minimum_bytes, least.value());
+  EXPECT_TRUE(
+      IsOk(isolated::Rebuild(source, MakeMemoryDevice(*least).value(), {.time = kTime}, options_, CallContext())));
+}
+
+TEST_F(IsolatedExt4Test, RebuildReportsWhatEachOfItsDevicesFailedWith) {
+  const TempFolder folder;
+  const auto source = std::make_shared<FaultyDevice>(FullFilesystem(folder));
+  const auto target = std::make_shared<FaultyDevice>(MakeMemoryDevice(64 << 20).value());
+  target->Arm({.kind = OperationKind::kWrite, .error_number = EDQUOT});
+  const auto full = isolated::Rebuild(source, target, {.time = kTime}, options_, CallContext());
+  ASSERT_FALSE(full.ok());
+  EXPECT_EQ(full.status().failure().error_number, EDQUOT);
+  source->Arm({.kind = OperationKind::kRead, .error_number = ENODATA});
+  const auto unreadable =
+      isolated::Rebuild(source, MakeMemoryDevice(64 << 20).value(), {.time = kTime}, options_, CallContext());
+  ASSERT_FALSE(unreadable.ok());
+  EXPECT_EQ(unreadable.status().failure().error_number, ENODATA);
 }
 
 TEST_F(IsolatedExt4Test, FsckRepairsTheSame) {

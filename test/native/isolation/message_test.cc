@@ -47,10 +47,8 @@ TEST(MessageTest, FailuresComeBack) {
 
 TEST(MessageTest, RequestsComeBack) {
   const HelperRequest request{.operation = HelperOperation::kWalk,
-                              .device_name = "disk",
-                              .device_size_bytes = 123,
-                              .device_block_size = 512,
-                              .device_writable = true,
+                              .device = {.name = "disk", .size_bytes = 123, .block_size = 512, .writable = true},
+                              .target = DeviceFacts{.name = "new disk", .size_bytes = 789},
                               .time = -5,
                               .repair = true,
                               .size_bytes = 456,
@@ -59,7 +57,10 @@ TEST(MessageTest, RequestsComeBack) {
   const auto decoded = DecodeRequest(EncodeRequest(request));
   ASSERT_TRUE(decoded);
   EXPECT_EQ(decoded->operation, request.operation);
-  EXPECT_EQ(decoded->device_size_bytes, 123u);
+  EXPECT_EQ(decoded->device.size_bytes, 123u);
+  ASSERT_TRUE(decoded->target);
+  EXPECT_EQ(decoded->target->name, "new disk");
+  EXPECT_EQ(decoded->target->size_bytes, 789u);
   EXPECT_EQ(decoded->time, -5);
   EXPECT_EQ(decoded->path, "/a");
   EXPECT_EQ(decoded->detail, WalkDetail::kDigest);
@@ -82,6 +83,25 @@ TEST(MessageTest, EntriesComeBack) {
   EXPECT_EQ(decoded->front().stored, entry.stored);
   EXPECT_EQ(decoded->front().stat.mtime, entry.stat.mtime);
   EXPECT_EQ(decoded->front().stat.type, FileType::kFifo);
+}
+
+TEST(MessageTest, RunsComeBack) {
+  const std::vector<ContentRun> runs = {{1, 2, 3}, {~uint64_t{0}, 0, ~uint64_t{0}}};
+  const auto decoded = DecodeRuns(EncodeRuns(runs));
+  ASSERT_TRUE(decoded);
+  EXPECT_EQ(*decoded, runs);
+  EXPECT_LE(EncodeRuns(std::vector<ContentRun>(kMaxRunsAtOnce)).size(), MaxPayloadBytes(HelperMessage::kRuns));
+}
+
+TEST(MessageTest, RebuildReportsComeBack) {
+  const RebuildReport report{.size_bytes = 1, .file_count = 2, .content_bytes = 3, .metadata_bytes = 4};
+  const auto answer = DecodeAnswer(EncodeAnswer(HelperValue(report)), HelperOperation::kRebuild);
+  ASSERT_TRUE(answer && answer->ok());
+  const auto& decoded = std::get<RebuildReport>(answer->value());
+  EXPECT_EQ(decoded.size_bytes, 1u);
+  EXPECT_EQ(decoded.file_count, 2u);
+  EXPECT_EQ(decoded.content_bytes, 3u);
+  EXPECT_EQ(decoded.metadata_bytes, 4u);
 }
 
 TEST(MessageTest, NoOtherLengthIsTaken) {

@@ -93,8 +93,11 @@ class MutatedImage {
     Try("check", [&] { return Fsck(device, false); });
     Try("resize", [&] { return Resize(MakeDevice(), bytes_.size() + kRoomBytes); });
     Try("shrink", [&] { return Resize(MakeDevice(), bytes_.size() / 2); });
+    Try("rebuild", [&] { return Rebuild(device); });
+    Try("rebuilt size", [&] { return isolated::RebuiltSize(device, 0, options_, CallContext()).status(); });
     EXPECT_TRUE(ReadAll(*device).compare(0, bytes_.size(), bytes_) == 0) << "seed " << seed_ << " was changed";
     Try("repair", [&] { return Fsck(device, true); });
+    Try("rebuild after repair", [&] { return Rebuild(device); });
     Try("resize after repair", [&] { return Resize(device, bytes_.size() + kRoomBytes); });
   }
 
@@ -110,6 +113,11 @@ class MutatedImage {
   }
   Status Resize(const std::shared_ptr<Device>& device, uint64_t size_bytes) {
     return isolated::Resize(device, {.size_bytes = size_bytes, .time = kTime}, options_, CallContext()).status();
+  }
+  Status Rebuild(const std::shared_ptr<Device>& device) {
+    const auto target = MakeMemoryDevice(2 * bytes_.size());
+    EXPECT_TRUE(IsOk(target));
+    return isolated::Rebuild(device, target.value(), {.time = kTime}, options_, CallContext()).status();
   }
   template <typename Operation>
   void Try(const char* name, Operation operation) {

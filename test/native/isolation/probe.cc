@@ -1,5 +1,5 @@
-// A helper that does what the owner names in the path of a walk, once it is confined. Answers 0 for what it could not
-// do, 1 for what it could, and more where a number was asked for.
+// A helper that does what the owner names in the path of a walk or numbers in the time of a rebuild, once it is
+// confined. Answers 0 for what it could not do, 1 for what it could, and more where a number was asked for.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -70,7 +70,7 @@ uint64_t Talk(HelperMessage kind, std::span<const std::byte> payload) {
 
 uint64_t WriteToDisk(const HelperRequest& request) {
   RemoteDevice device(UniqueFd(kDiskFd),
-                      {.name = "disk", .size_bytes = request.device_size_bytes, .block_size = 4096, .writable = true});
+                      {.name = "disk", .size_bytes = request.device.size_bytes, .block_size = 4096, .writable = true});
   const std::vector<std::byte> junk(4096, std::byte{0x77});
   return device.Write(0, junk).ok() ? 1 : 0;
 }
@@ -113,6 +113,10 @@ std::map<std::string, Deed> Deeds(const HelperRequest& request) {
       {"much", ClaimMuch},
       {"progress", [] { return Talk(HelperMessage::kProgress, EncodeProgress({.step = "on and on"})); }},
       {"scratches", [] { return Talk(HelperMessage::kScratch, {}); }},
+      {"runs",
+       [] {
+         return Talk(HelperMessage::kRuns, EncodeRuns(std::vector<ContentRun>{{0, 0, 4096}}));
+       }},
       {"again", [] { return Talk(HelperMessage::kHello, EncodeHello({})); }},
       {"other", [] { return Talk(HelperMessage::kAnswer, EncodeAnswer(HelperValue(FsckReport{}))); }},
       {"write", [request] { return WriteToDisk(request); }},
@@ -125,6 +129,36 @@ std::map<std::string, Deed> Deeds(const HelperRequest& request) {
   };
 }
 
+// What of a disk of a MiB it says to lie where on a new one.
+std::vector<ContentRun> RunsOf(int64_t deed) {
+  constexpr uint64_t kDiskBytes = 1 << 20;
+  switch (deed) {
+    case 1:
+      return {{0, 4096, 4096}, {8192, 0, 4096}};
+    case 2:
+      return {{8192, 0, 4096}, {0, 0, 4096}};
+    case 3:
+      return {{0, 0, 8192}, {4096, 0, 4096}};
+    case 4:
+      return {{0, kDiskBytes - 4096, 8192}};
+    case 5:
+      return {{kDiskBytes - 4096, 0, 8192}};
+    case 6:
+      return {{~uint64_t{0} - 4095, 0, 8192}};
+    case 7:
+      return {{0, ~uint64_t{0} - 4095, 4096}};
+    default:
+      return {{0, 0, 0}};
+  }
+}
+
+HelperValue RebuildAsTold(const HelperRequest& request) {
+  const int64_t deed = request.time.value_or(0);
+  if (deed < 0) ::raise(SIGSEGV);
+  [[maybe_unused]] const Status ignored = Send(HelperMessage::kRuns, EncodeRuns(RunsOf(deed)));
+  return RebuildReport{};
+}
+
 int Main(char** arguments) {
   const SandboxLimits limits{.memory_bytes = std::strtoull(arguments[2], nullptr, 10),
                              .cpu_seconds = std::strtoull(arguments[3], nullptr, 10),
@@ -135,6 +169,9 @@ int Main(char** arguments) {
   const std::optional<HelperRequest> request =
       received.ok() ? DecodeRequest(received.value().frame.payload) : std::nullopt;
   if (!request) return 1;
+  if (request->operation == HelperOperation::kRebuild) {
+    return Send(HelperMessage::kAnswer, EncodeAnswer(RebuildAsTold(*request))).ok() ? 0 : 1;
+  }
   // A repair has no path to name a deed with.
   const std::string deed = request->path.empty() ? "write and crash" : request->path;
   const uint64_t result = Deeds(*request).at(deed)();

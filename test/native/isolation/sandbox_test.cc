@@ -80,7 +80,22 @@ TEST_F(SandboxTest, CrashesAreErrors) {
 }
 
 TEST_F(SandboxTest, NonsenseIsAnError) {
-  for (const char* deed : {"garbage", "much", "scratches", "again", "other"}) ExpectCrash(deed);
+  for (const char* deed : {"garbage", "much", "scratches", "runs", "again", "other"}) ExpectCrash(deed);
+}
+
+TEST_F(SandboxTest, ContentThatLiesOutOfOrderOrOutsideOfADiskIsNonsense) {
+  constexpr int64_t kGoodDeed = 1;
+  for (int64_t deed = -1; deed <= 7; ++deed) {
+    const auto report = isolated::Rebuild(device_, MakeMemoryDevice(device_->size_bytes()).value(), {.time = deed},
+                                          options_, CallContext());
+    if (deed == kGoodDeed) {
+      ASSERT_TRUE(IsOk(report));
+      EXPECT_EQ(report->runs.size(), 2u);
+    } else {
+      ASSERT_FALSE(report.ok()) << deed;
+      EXPECT_EQ(report.status().failure().kind, StatusKind::kEngineCrashed) << deed;
+    }
+  }
 }
 
 TEST_F(SandboxTest, ASilentHelperIsEnded) {
