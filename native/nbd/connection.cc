@@ -266,13 +266,11 @@ void Connection::Dispatch(Request* request) {
 void Connection::ExecuteInline(Request& request) {
   Execute(*device_, session_, request);
   const InlinePolicy::Clock::time_point now = InlinePolicy::Clock::now();
-  policy_.Record(request, now - std::exchange(inline_start_, now));
+  policy_.Record(request.length_bytes, now - std::exchange(inline_start_, now));
 }
 
 void Connection::RunOnWorker(Request& request) {
-  const InlinePolicy::Clock::time_point start = InlinePolicy::Clock::now();
   Execute(*device_, session_, request);
-  if (InlinePolicy::IsShort(request)) policy_.Record(request, InlinePolicy::Clock::now() - start);
   counters_.Record(request);
   outbox_.Complete(&request);
 }

@@ -82,7 +82,6 @@ class Connection {
   const WakeEvent wake_;
   std::atomic<bool> stopping_{false};
   Counters counters_;
-  InlinePolicy policy_;
   Outbox outbox_;
   Session session_;  // constant while requests are under way
 
@@ -93,6 +92,7 @@ class Connection {
   const std::unique_ptr<std::byte[]> input_;  // kInputBytes; [input_begin_, input_end_) is yet to be consumed
   size_t input_begin_ = 0;
   size_t input_end_ = 0;
+  InlinePolicy policy_;
   InlinePolicy::Clock::time_point inline_start_;  // of the operation to come, if it runs on this thread
   uint64_t skipped_bytes_ = 0;                    // of the input to come: the payload of a refused WRITE
   Request* refused_ = nullptr;  // that WRITE: clients expect no answer before they have sent all of it

@@ -6,14 +6,18 @@
 //
 // The device is not asked which it will be, because it does not know: whether a file's page is cached, or another
 // thread has just unpacked the same frame, shows only in the trying. But what it did shows: after two slow operations
-// in short succession the next ones go to the workers, until a row of them was quick again. So a device with slow
-// answers blocks its connection for two of them. On a busy machine most slow operations are just threads that were not
-// given the processor; those are told apart by the system's count of such moments, which is asked for only then.
+// in short succession a number of them goes to the workers, and then it is tried again, for twice that number if it is
+// slow at once, and so on. So a device with slow answers blocks its connection for two of them, and later for one in
+// thousands. How long operations take on the workers says nothing about the next: there they also wait for each other,
+// as writers of one file do.
+//
+// On a busy machine most slow operations are just threads that were not given the processor; those are told apart by
+// the system's count of such moments, which is asked for only then.
 #pragma once
 
 #include <sys/resource.h>
 
-#include <atomic>
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <utility>
@@ -22,6 +26,41 @@
 
 namespace rootloom::nbd {
 
+// The part of the policy that counts. One thread.
+class Probation {
+ public:
+  static constexpr uint32_t kShortSuccession = 64;  // fewer quick operations than this between two slow ones
+  static constexpr uint32_t kLongRow = 512;         // quick operations, after which the past is forgotten
+  static constexpr uint32_t kFirstLength = 256;
+  static constexpr uint32_t kMaxLength = 1 << 14;
+
+  // Whether the next operation may run inline. Each that may not counts.
+  bool Passes() {
+    if (left_ == 0) return true;
+    --left_;
+    return false;
+  }
+  // One that ran inline was quick.
+  void NoteQuick() {
+    quick_row_ = std::min(quick_row_ + 1, kLongRow);
+    if (quick_row_ == kLongRow) length_ = kFirstLength;
+  }
+  // Or slow.
+  void NoteSlow() {
+    if (quick_row_ < kShortSuccession) {
+      left_ = length_;
+      length_ = std::min(2 * length_, kMaxLength);
+    }
+    quick_row_ = 0;
+  }
+
+ private:
+  uint32_t left_ = 0;                      // operations that are yet to go to the workers
+  uint32_t length_ = kFirstLength;         // how many go there next time
+  uint32_t quick_row_ = kShortSuccession;  // quick operations since the last slow one, to the limit
+};
+
+// For the connection's own thread.
 class InlinePolicy {
  public:
   using Clock = std::chrono::steady_clock;
@@ -33,23 +72,16 @@ class InlinePolicy {
     return request.command != Command::kFlush && request.command != Command::kCache;
   }
 
-  bool AllowsInline(const Request& request) const {
-    return IsShort(request) && probation_.load(std::memory_order_relaxed) == 0;
-  }
+  // Decides about one request.
+  bool AllowsInline(const Request& request) { return IsShort(request) && probation_.Passes(); }
 
-  // Takes note of how long a short request took. Any thread. Threads that do this at once may count one step instead of
-  // two, which does no harm.
-  void Record(const Request& request, Clock::duration duration) {
-    const uint32_t left = probation_.load(std::memory_order_relaxed);
-    const uint32_t row = quick_row_.load(std::memory_order_relaxed);
-    if (duration < kSlow + request.length_bytes / 1024 * kSlowPerKiB) {
-      if (left > 0) probation_.store(left - 1, std::memory_order_relaxed);
-      if (row < kShortSuccession) quick_row_.store(row + 1, std::memory_order_relaxed);
-      return;
+  // Takes note of how long operations on this many bytes took inline.
+  void Record(uint64_t length_bytes, Clock::duration duration) {
+    if (duration < kSlow + length_bytes / 1024 * kSlowPerKiB) {
+      probation_.NoteQuick();
+    } else if (!LostProcessor()) {
+      probation_.NoteSlow();
     }
-    if (LostProcessor()) return;
-    if (left > 0 || row < kShortSuccession) probation_.store(kProbation, std::memory_order_relaxed);
-    quick_row_.store(0, std::memory_order_relaxed);
   }
 
  private:
@@ -64,11 +96,8 @@ class InlinePolicy {
   static constexpr uint32_t kMaxInlineBytes = 4 << 20;
   static constexpr Clock::duration kSlow = std::chrono::microseconds(50);
   static constexpr Clock::duration kSlowPerKiB = std::chrono::microseconds(1);  // ten times what copying takes
-  static constexpr uint32_t kShortSuccession = 64;  // fewer quick operations than this between two slow ones
-  static constexpr uint32_t kProbation = 256;       // quick operations in a row, before the next may run inline
 
-  std::atomic<uint32_t> probation_{0};                 // how many of those are missing; 0: run inline
-  std::atomic<uint32_t> quick_row_{kShortSuccession};  // quick operations since the last slow one, to that limit
+  Probation probation_;
 };
 
 }  // namespace rootloom::nbd
