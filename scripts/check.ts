@@ -34,6 +34,7 @@ const STAGES: Record<string, Stage> = {
     programs: [
       'nbd_context_test',
       'nbd_linearizability_test',
+      'nbd_row_test',
       'nbd_server_test',
       'nbd_stress_test',
       'nbd_transmission_test',

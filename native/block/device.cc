@@ -20,6 +20,12 @@ auto WithoutThrowing(const char* operation, const Device& device, uint64_t offse
   }
 }
 
+uint64_t BytesOf(DataRow row) {
+  uint64_t bytes = 0;
+  for (const auto& piece : row) bytes += piece.size();
+  return bytes;
+}
+
 }  // namespace
 
 Status CheckBlockSize(const char* operation, uint32_t block_size) {
@@ -63,6 +69,24 @@ Status Device::Write(uint64_t offset_bytes, std::span<const std::byte> data, Dur
   ROOTLOOM_RETURN_IF_ERROR(CheckWritable("write", {offset_bytes, data.size()}));
   if (data.empty()) return Status::Ok();
   return WithoutThrowing("write", *this, offset_bytes, [&] { return DoWrite(offset_bytes, data, durability); });
+}
+
+void Device::WriteRow(uint64_t offset_bytes, DataRow row, Durability durability, std::span<Status> outcomes) {
+  const uint64_t length_bytes = BytesOf(row);
+  const bool allowed = length_bytes > 0 && CheckWritable("write", {offset_bytes, length_bytes}).ok();
+  try {
+    if (allowed) return DoWriteRow(offset_bytes, row, durability, outcomes);
+  } catch (const std::bad_alloc&) {
+    // As for a row of which a part is refused: what each piece fails with shows when it is written by itself.
+  }
+  Device::DoWriteRow(offset_bytes, row, durability, outcomes);
+}
+
+void Device::DoWriteRow(uint64_t offset_bytes, DataRow row, Durability durability, std::span<Status> outcomes) {
+  for (size_t index = 0; index < row.size(); ++index) {
+    outcomes[index] = Write(offset_bytes, row[index], durability);
+    offset_bytes += row[index].size();
+  }
 }
 
 Status Device::Zero(Range range, Durability durability) {

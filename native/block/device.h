@@ -43,6 +43,10 @@ enum class Durability : uint8_t {
   kDurable,   // durable when the call returns (FUA)
 };
 
+// Data in several places of memory that goes to one place of a device, piece after piece.
+using DataRow = std::span<const std::span<const std::byte>>;
+constexpr size_t kMaxRowPieces = 64;
+
 // Bounds of every block size that a device can be made with.
 constexpr uint32_t kMinBlockSize = 512;
 constexpr uint32_t kDefaultBlockSize = 4096;
@@ -79,6 +83,9 @@ class Device {
   Status Read(uint64_t offset_bytes, std::span<std::byte> buffer);
   // Writes all of data. Fails with EROFS when the device is not writable; so do Zero and Trim.
   Status Write(uint64_t offset_bytes, std::span<const std::byte> data, Durability durability = Durability::kBuffered);
+  // Writes every piece of a row as Write would, and in as few steps for all of them as the device can: outcomes[i] is
+  // what came of the i-th. REQUIRES: at most kMaxRowPieces, and as many outcomes
+  void WriteRow(uint64_t offset_bytes, DataRow row, Durability durability, std::span<Status> outcomes);
   // Makes the range read as zeros. Frees space where the implementation can.
   Status Zero(Range range, Durability durability = Durability::kBuffered);
   // Says that the content of the range is no longer needed. Every device here makes whole blocks read as zeros
@@ -103,6 +110,9 @@ class Device {
  protected:
   virtual Status DoRead(uint64_t offset_bytes, std::span<std::byte> buffer) = 0;
   virtual Status DoWrite(uint64_t offset_bytes, std::span<const std::byte> data, Durability durability) = 0;
+  // An ability that a device need not have: this writes piece by piece. One that writes many at once leaves a row that
+  // it could not write to this, so that each piece gets an outcome of its own. The row is not empty.
+  virtual void DoWriteRow(uint64_t offset_bytes, DataRow row, Durability durability, std::span<Status> outcomes);
   virtual Status DoZero(Range range, Durability durability) = 0;
   virtual Status DoTrim(Range range) = 0;
   virtual Result<std::vector<Extent>> DoExtents(Range range, size_t max_count) = 0;

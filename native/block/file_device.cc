@@ -73,6 +73,16 @@ Status FileDevice::DoWrite(uint64_t offset_bytes, std::span<const std::byte> dat
   return durability == Durability::kDurable ? Flush() : Status::Ok();
 }
 
+void FileDevice::DoWriteRow(uint64_t offset_bytes, DataRow row, Durability durability, std::span<Status> outcomes) {
+  iovec pieces[kMaxRowPieces];
+  for (size_t index = 0; index < row.size(); ++index) pieces[index] = BufferOf(row[index]);
+  const bool written = PwritevAll(fd_.get(), {pieces, row.size()}, offset_bytes, path_).ok();
+  if (!written || (durability == Durability::kDurable && !Flush().ok())) {
+    return Device::DoWriteRow(offset_bytes, row, durability, outcomes);
+  }
+  std::ranges::fill(outcomes, Status::Ok());
+}
+
 Status FileDevice::DoZero(Range range, Durability durability) {
   // A last block that the end of the file cuts short is freed only when the hole covers all of it.
   if (range.end_bytes() == size_bytes_) range.length_bytes += (block_size_ - size_bytes_ % block_size_) % block_size_;

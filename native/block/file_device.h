@@ -35,6 +35,7 @@ class FileDevice final : public Device {
  protected:
   Status DoRead(uint64_t offset_bytes, std::span<std::byte> buffer) override;
   Status DoWrite(uint64_t offset_bytes, std::span<const std::byte> data, Durability durability) override;
+  void DoWriteRow(uint64_t offset_bytes, DataRow row, Durability durability, std::span<Status> outcomes) override;
   Status DoZero(Range range, Durability durability) override;
   Status DoTrim(Range range) override;
   Result<std::vector<Extent>> DoExtents(Range range, size_t max_count) override;

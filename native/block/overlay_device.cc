@@ -107,6 +107,27 @@ Status OverlayDevice::DoWrite(uint64_t offset_bytes, std::span<const std::byte> 
   });
 }
 
+void OverlayDevice::DoWriteRow(uint64_t offset_bytes, DataRow row, Durability durability, std::span<Status> outcomes) {
+  const auto write = [&] {
+    uint64_t length_bytes = 0;
+    for (const auto& piece : row) length_bytes += piece.size();
+    ROOTLOOM_RETURN_IF_ERROR(CheckMayWrite("write", {offset_bytes, length_bytes}));
+    return view_.upper->WriteBlocks(offset_bytes / block_size_, row);
+  };
+  // A failure is no damage yet: writing piece by piece shows what cannot be written, and notes that.
+  if (!IsWholeBlocks(offset_bytes, row) || !ChangeThenStore(durability, write).ok()) {
+    return Device::DoWriteRow(offset_bytes, row, durability, outcomes);
+  }
+  std::ranges::fill(outcomes, Status::Ok());
+}
+
+bool OverlayDevice::IsWholeBlocks(uint64_t offset_bytes, DataRow row) const {
+  const auto is_whole = [this](std::span<const std::byte> piece) {
+    return !piece.empty() && piece.size() % block_size_ == 0;
+  };
+  return offset_bytes % block_size_ == 0 && std::ranges::all_of(row, is_whole);
+}
+
 Status OverlayDevice::DoZero(Range range, Durability durability) {
   return ChangeThenStore(durability, [&] {
     ROOTLOOM_RETURN_IF_ERROR(CheckMayWrite("zero", range));
@@ -131,7 +152,10 @@ Status OverlayDevice::WriteAll(uint64_t offset_bytes, std::span<const std::byte>
   offset_bytes += head;
   data = data.subspan(head);
   const uint64_t whole = data.size() / block_size_ * block_size_;
-  if (whole > 0) ROOTLOOM_RETURN_IF_ERROR(view_.upper->WriteBlocks(offset_bytes / block_size_, data.first(whole)));
+  if (whole > 0) {
+    const auto blocks = data.first(whole);
+    ROOTLOOM_RETURN_IF_ERROR(view_.upper->WriteBlocks(offset_bytes / block_size_, {&blocks, 1}));
+  }
   data = data.subspan(whole);
   return data.empty() ? Status::Ok() : WritePartOfBlock(offset_bytes + whole, data);
 }

@@ -104,6 +104,8 @@ class OverlayDevice final : public Device {
  protected:
   Status DoRead(uint64_t offset_bytes, std::span<std::byte> buffer) override;
   Status DoWrite(uint64_t offset_bytes, std::span<const std::byte> data, Durability durability) override;
+  // A row of whole blocks is one write to the upper; any other is written piece by piece.
+  void DoWriteRow(uint64_t offset_bytes, DataRow row, Durability durability, std::span<Status> outcomes) override;
   Status DoZero(Range range, Durability durability) override;
   Status DoTrim(Range range) override;
   Result<std::vector<Extent>> DoExtents(Range range, size_t max_count) override;
@@ -120,6 +122,7 @@ class OverlayDevice final : public Device {
   template <typename Change>
   Status ChangeThenStore(Durability durability, const Change& change);
 
+  bool IsWholeBlocks(uint64_t offset_bytes, DataRow row) const;
   // Each splits its range into whole blocks and parts of one. That of a zeroing may end beyond the device, where its
   // last block ends.
   Status WriteAll(uint64_t offset_bytes, std::span<const std::byte> data);

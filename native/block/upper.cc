@@ -48,32 +48,57 @@ Status Upper::Resize(uint64_t block_count) {
 
 // ---- Writing ----
 
-Status Upper::WriteBlocks(uint64_t first_block, std::span<const std::byte> data) {
-  const Range range{first_block * block_size_, data.size()};
-  return ForEachPart(range, block_size_ * kBlocksPerStripe, [&](Range part) {
-    const uint64_t block = part.offset_bytes / block_size_;
+class Upper::RowCursor {
+ public:
+  RowCursor(DataRow row, uint32_t block_size) : row_(row), block_size_(block_size) {}
+
+  bool at_end() const { return row_.empty(); }
+  std::span<const std::byte> block() const { return row_.front().subspan(position_, block_size_); }
+  void Advance() {
+    position_ += block_size_;
+    if (position_ < row_.front().size()) return;
+    row_ = row_.subspan(1);
+    position_ = 0;
+  }
+
+ private:
+  DataRow row_;  // from the piece that holds the current block on
+  const uint32_t block_size_;
+  size_t position_ = 0;  // in that piece
+};
+
+Status Upper::WriteBlocks(uint64_t first_block, DataRow row) {
+  RowCursor cursor(row, block_size_);
+  for (uint64_t block = first_block; !cursor.at_end(); block = (block / kBlocksPerStripe + 1) * kBlocksPerStripe) {
     std::lock_guard lock(StripeOf(block));
-    return WriteInStripe(block, data.subspan(part.offset_bytes - range.offset_bytes, part.length_bytes));
-  });
+    ROOTLOOM_RETURN_IF_ERROR(WriteInStripe(block, cursor));
+  }
+  return Status::Ok();
 }
 
-Status Upper::WriteInStripe(uint64_t first_block, std::span<const std::byte> data) {
-  const uint64_t block_count = data.size() / block_size_;
-  const auto bytes_of = [&](uint64_t index, uint64_t count) {
-    return data.subspan(index * block_size_, count * block_size_);
-  };
-  for (uint64_t index = 0; index < block_count;) {
-    const bool zero = IsAllZero(bytes_of(index, 1));
-    uint64_t count = 1;
-    while (index + count < block_count && IsAllZero(bytes_of(index + count, 1)) == zero) ++count;
-    const uint64_t block = first_block + index;
+Status Upper::WriteInStripe(uint64_t first_block, RowCursor& row) {
+  const uint64_t stripe_end = (first_block / kBlocksPerStripe + 1) * kBlocksPerStripe;
+  for (uint64_t block = first_block; block < stripe_end && !row.at_end();) {
+    const uint64_t first = block;
+    const bool zero = IsAllZero(row.block());
+    iovec buffers[kMaxRowPieces];
+    size_t buffer_count = 0;
+    do {
+      const iovec buffer = BufferOf(row.block());
+      iovec* const last = buffer_count == 0 ? nullptr : &buffers[buffer_count - 1];
+      if (last != nullptr && static_cast<std::byte*>(last->iov_base) + last->iov_len == buffer.iov_base) {
+        last->iov_len += buffer.iov_len;
+      } else {
+        buffers[buffer_count++] = buffer;
+      }
+      row.Advance();
+    } while (++block < stripe_end && !row.at_end() && IsAllZero(row.block()) == zero);
     if (zero) {
-      SetZeroAndPunch(block, count);
+      SetZeroAndPunch(first, block - first);
     } else {
-      ROOTLOOM_RETURN_IF_ERROR(PwriteAll(file_.get(), bytes_of(index, count), block * block_size_, path_));
-      states_.Set({BlockState::kData, block, count});
+      ROOTLOOM_RETURN_IF_ERROR(PwritevAll(file_.get(), {buffers, buffer_count}, first * block_size_, path_));
+      states_.Set({BlockState::kData, first, block - first});
     }
-    index += count;
   }
   return Status::Ok();
 }
@@ -96,7 +121,9 @@ Status Upper::WritePart(uint64_t offset_bytes, std::span<const std::byte> data, 
     content.assign(block_size_, std::byte{0});
   }
   std::memcpy(content.data() + (offset_bytes - block_offset), data.data(), data.size());
-  return WriteInStripe(block, content);
+  const std::span<const std::byte> whole = content;
+  RowCursor row({&whole, 1}, block_size_);
+  return WriteInStripe(block, row);
 }
 
 void Upper::ZeroBlocks(uint64_t first_block, uint64_t block_count) {

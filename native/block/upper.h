@@ -21,6 +21,7 @@
 #include <string>
 
 #include "native/block/block_states.h"
+#include "native/block/device.h"
 #include "native/block/sticky_sync.h"
 #include "native/util/call_context.h"
 #include "native/util/status.h"
@@ -44,8 +45,8 @@ class Upper {
   // New blocks are absent; blocks beyond the end are forgotten. Changes nothing on failure.
   Status Resize(uint64_t block_count);
 
-  // Whole blocks: those that are all zero become zero, each row of the others is written at once.
-  Status WriteBlocks(uint64_t first_block, std::span<const std::byte> data);
+  // Pieces of whole blocks: blocks that are all zero become zero, each row of the others is written at once.
+  Status WriteBlocks(uint64_t first_block, DataRow row);
   // Fills a whole block with what is below it.
   using ReadBelow = std::function<Status(uint64_t offset_bytes, std::span<std::byte> block)>;
   // A range within one block. What is below is read when the block is absent, once.
@@ -70,8 +71,10 @@ class Upper {
   Upper(std::string path, UniqueFd file, uint32_t block_size)
       : path_(std::move(path)), file_(std::move(file)), block_size_(block_size) {}
 
-  // Within one stripe, whose lock is held.
-  Status WriteInStripe(uint64_t first_block, std::span<const std::byte> data);
+  // The blocks of a row, one after the other.
+  class RowCursor;
+  // Those that lie in the stripe of first_block, whose lock is held.
+  Status WriteInStripe(uint64_t first_block, RowCursor& row);
   void SetZeroAndPunch(uint64_t first_block, uint64_t block_count);
 
   // Visits the stripes that hold data, from their first block of it on.

@@ -21,6 +21,8 @@ constexpr size_t kInputBytes = 256 << 10;
 // Answers are sent after so much work at the latest, so that the client has something to do meanwhile.
 constexpr size_t kMaxBatchRequests = 64;
 constexpr uint64_t kMaxBatchBytes = 256 << 10;
+// A row of WRITEs gets no longer by another one.
+constexpr uint64_t kMaxRowBytes = 1 << 20;
 // How long a client that is being hung up on may take no answer at all before the rest of them is dropped.
 constexpr int kReplyGraceMs = 2000;
 // What the socket may hold of answers, which the system doubles for its own needs: a batch, and what the client has yet
@@ -30,6 +32,11 @@ constexpr int kSendBufferBytes = 256 << 10;
 // Whether it waits for storage to take something, rather than to give something.
 bool IsChange(Command command) {
   return command != Command::kRead && command != Command::kBlockStatus && command != Command::kCache;
+}
+
+// One request, or a row of WRITEs.
+void ExecuteRequests(Device& device, const Session& session, Request& first) {
+  first.next == nullptr ? Execute(device, session, first) : ExecuteRow(device, session, first);
 }
 
 }  // namespace
@@ -173,8 +180,8 @@ bool Connection::ConsumeRequests() {
     Dispatch(std::exchange(filling_, nullptr));
     progress = true;
   }
-  while (filling_ == nullptr && answered_.size() + pooled_count_ < kMaxBatchRequests &&
-         answered_bytes_ + pooled_bytes_ < kMaxBatchBytes) {
+  while (filling_ == nullptr && answered_.size() + pooled_count_ + row_.size() < kMaxBatchRequests &&
+         answered_bytes_ + pooled_bytes_ + row_bytes_ < kMaxBatchBytes) {
     if (refused_ != nullptr) {
       SkipPayload();
       if (refused_ != nullptr) break;
@@ -183,6 +190,7 @@ bool Connection::ConsumeRequests() {
     }
     progress = true;
   }
+  DispatchRow();
   SubmitPooled();
   if (!answered_.empty()) outbox_.Deliver(answered_);
   answered_bytes_ = 0;
@@ -207,6 +215,7 @@ bool Connection::TakeRequest() {
   request->length_bytes = header.length_bytes;
   request->cost_bytes = 0;
   request->connection = this;
+  request->next = nullptr;
   const auto refusal = CheckRequest(*request, session_);
   if (refusal && command == Command::kWrite) {
     RefusePayload(request, *refusal);
@@ -245,34 +254,75 @@ void Connection::TakePayload(Request& request) {
 // ---- Operations ----
 
 void Connection::Dispatch(Request* request) {
-  if (policy_.AllowsInline(*request)) {
-    ExecuteInline(*request);
-    return Answer(request);
+  if (!JoinsRow(*request)) DispatchRow();
+  if (request->command == Command::kWrite) {
+    row_.Push(request);
+    row_bytes_ += request->length_bytes;
+  } else if (policy_.AllowsInline(*request)) {
+    ExecuteInline(*request, request->length_bytes);
+  } else {
+    SendToWorkers(request);
   }
-  if (request->command == Command::kWrite && request->payload.data() != request->buffer.data()) {
-    // The receive buffer will be overwritten before a worker gets to it.
-    if (!request->buffer.Reserve(request->length_bytes)) {
-      return AnswerRefused(request, {WireError::kNoMemory, "there is no memory for the payload"});
+}
+
+bool Connection::JoinsRow(const Request& request) const {
+  if (row_.empty() || request.command != Command::kWrite || row_.size() == kMaxRowPieces) return false;
+  const Request& first = *row_.front();
+  return request.flags == first.flags && request.offset_bytes == first.offset_bytes + row_bytes_ &&
+         row_bytes_ + request.length_bytes <= kMaxRowBytes;
+}
+
+void Connection::DispatchRow() {
+  if (row_.empty()) return;
+  Request* const first = row_.front();
+  RequestFifo row = std::exchange(row_, {});
+  const uint64_t length_bytes = std::exchange(row_bytes_, 0);
+  if (policy_.AllowsInline(*first)) return ExecuteInline(*first, length_bytes);
+  // The receive buffer will be overwritten before a worker gets to them.
+  RequestFifo kept;
+  while (!row.empty()) {
+    Request* const request = row.Pop();
+    if (KeepPayload(request)) {
+      kept.Push(request);
+      if (!row.empty()) continue;
     }
-    std::memcpy(request->buffer.data(), request->payload.data(), request->length_bytes);
-    request->payload = {request->buffer.data(), request->length_bytes};
+    // All of them, or those on this side of one that there was no memory for.
+    if (!kept.empty()) SendToWorkers(std::exchange(kept, {}).front());
   }
-  Pooled& pooled = IsChange(request->command) ? pooled_changes_ : pooled_reads_;
-  pooled.tasks.Push(request);
-  ++pooled_count_;
-  pooled_bytes_ += request->cost_bytes;
 }
 
-void Connection::ExecuteInline(Request& request) {
-  Execute(*device_, session_, request);
+// False when there was no memory, and that is the answer.
+bool Connection::KeepPayload(Request* request) {
+  if (request->payload.data() == request->buffer.data()) return true;
+  if (!request->buffer.Reserve(request->length_bytes)) {
+    AnswerRefused(request, {WireError::kNoMemory, "there is no memory for the payload"});
+    return false;
+  }
+  std::memcpy(request->buffer.data(), request->payload.data(), request->length_bytes);
+  request->payload = {request->buffer.data(), request->length_bytes};
+  return true;
+}
+
+void Connection::SendToWorkers(Request* first) {
+  Pooled& pooled = IsChange(first->command) ? pooled_changes_ : pooled_reads_;
+  pooled.tasks.Push(first);
+  for (const Request* request = first; request != nullptr; request = request->next) {
+    ++pooled_count_;
+    pooled_bytes_ += request->cost_bytes;
+  }
+}
+
+void Connection::ExecuteInline(Request& first, uint64_t length_bytes) {
+  ExecuteRequests(*device_, session_, first);
   const InlinePolicy::Clock::time_point now = InlinePolicy::Clock::now();
-  policy_.Record(request.length_bytes, now - std::exchange(inline_start_, now));
+  policy_.Record(length_bytes, now - std::exchange(inline_start_, now));
+  for (Request* request = &first; request != nullptr;) Answer(std::exchange(request, request->next));
 }
 
-void Connection::RunOnWorker(Request& request) {
-  Execute(*device_, session_, request);
-  counters_.Record(request);
-  outbox_.Complete(&request);
+void Connection::RunOnWorker(Request& first) {
+  ExecuteRequests(*device_, session_, first);
+  for (const Request* request = &first; request != nullptr; request = request->next) counters_.Record(*request);
+  outbox_.Complete(&first);
 }
 
 void Connection::SubmitPooled() {

@@ -5,8 +5,9 @@
 //
 // One thread serves the connection: it receives many requests at a time, answers short ones itself when the device is
 // quick (see inline_policy.h), hands the rest to workers, and sends answers in batches (see outbox.h). It never waits
-// in a send: its only waits are receiving, when nothing else is going on, and poll. Answers go out in the order in
-// which they are ready. Within the workers all connections take turns, and so do a connection's reads and its changes.
+// in a send: its only waits are receiving, when nothing else is going on, and poll. WRITEs that arrived together and go
+// on one where the other ends are one write of the device. Answers go out in the order in which they are ready. Within
+// the workers all connections take turns, and so do a connection's reads and its changes.
 //
 // A client that breaks the protocol is hung up on, after the requests before that were carried out and answered.
 #pragma once
@@ -52,8 +53,8 @@ class Connection {
 
   const Counters& counters() const { return counters_; }
 
-  // For workers.
-  void RunOnWorker(Request& request);
+  // For workers. Runs a request, or a row of WRITEs (see operation.h).
+  void RunOnWorker(Request& first);
 
  private:
   Connection(Parts parts, WakeEvent wake);
@@ -64,7 +65,11 @@ class Connection {
   bool TakeRequest();
   void TakePayload(Request& request);
   void Dispatch(Request* request);
-  void ExecuteInline(Request& request);
+  bool JoinsRow(const Request& request) const;
+  void DispatchRow();
+  void ExecuteInline(Request& first, uint64_t length_bytes);
+  void SendToWorkers(Request* first);
+  bool KeepPayload(Request* request);
   void Answer(Request* request);
   void AnswerRefused(Request* request, const Refusal& refusal);
   void RefusePayload(Request* request, const Refusal& refusal);
@@ -98,6 +103,8 @@ class Connection {
   Request* refused_ = nullptr;  // that WRITE: clients expect no answer before they have sent all of it
   Request* filling_ = nullptr;  // a WRITE whose payload has arrived in part
   size_t filled_bytes_ = 0;
+  RequestFifo row_;  // WRITEs that are to be one, before anything that came after them
+  uint64_t row_bytes_ = 0;
   RequestFifo answered_;  // yet to be delivered
   uint64_t answered_bytes_ = 0;
   // Requests for workers. Reads and changes have a lane each, so that neither waits for a row of the other.

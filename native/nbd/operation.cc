@@ -142,10 +142,18 @@ Status Trim(Device& device, const Request& request) {
   return request.Has(kCommandFlagFua) ? device.Flush() : Status::Ok();
 }
 
+Durability DurabilityOf(const Request& request) {
+  return request.Has(kCommandFlagFua) ? Durability::kDurable : Durability::kBuffered;
+}
+
+void AnswerChange(const Session& session, Request& request, const Status& status) {
+  status.ok() ? Succeed(request) : RefuseFor(session, request, status.failure());
+}
+
 // The commands that are answered with success or failure alone.
 Status Change(Device& device, Request& request) {
   const Range range{request.offset_bytes, request.length_bytes};
-  const Durability durability = request.Has(kCommandFlagFua) ? Durability::kDurable : Durability::kBuffered;
+  const Durability durability = DurabilityOf(request);
   switch (request.command) {
     case Command::kWrite:
       return device.Write(range.offset_bytes, request.payload, durability);
@@ -229,8 +237,20 @@ void Execute(Device& device, const Session& session, Request& request) {
       !request.buffer.Reserve(std::min(kPieceBytes, request.length_bytes))) {
     return RefuseForMemory(session, request);
   }
-  const Status status = Change(device, request);
-  status.ok() ? Succeed(request) : RefuseFor(session, request, status.failure());
+  AnswerChange(session, request, Change(device, request));
+}
+
+void ExecuteRow(Device& device, const Session& session, Request& first) {
+  std::array<std::span<const std::byte>, kMaxRowPieces> pieces;
+  std::array<Status, kMaxRowPieces> outcomes;
+  size_t count = 0;
+  for (const Request* request = &first; request != nullptr; request = request->next) pieces[count++] = request->payload;
+  device.WriteRow(first.offset_bytes, {pieces.data(), count}, DurabilityOf(first), {outcomes.data(), count});
+  const Status* outcome = outcomes.data();
+  for (Request* request = &first; request != nullptr; request = request->next) {
+    request->failed = false;
+    AnswerChange(session, *request, *outcome++);
+  }
 }
 
 }  // namespace rootloom::nbd

@@ -14,6 +14,11 @@ namespace rootloom::nbd {
 // does. Any thread; requests are independent of each other. REQUIRES: command is not DISC.
 void Execute(Device& device, const Session& session, Request& request);
 
+// The same for a row of WRITEs with the same flags, each beginning where the one before ends: first, and what it leads
+// to by Request::next. They are one write of the device, and each is answered as if it had been one of its own.
+// REQUIRES: at most kMaxRowPieces of them
+void ExecuteRow(Device& device, const Session& session, Request& first);
+
 // Leaves an error as the answer. The message reaches clients that negotiated structured replies.
 void Refuse(const Session& session, Request& request, WireError error, std::string_view message);
 

@@ -49,9 +49,9 @@ void Outbox::Deliver(RequestFifo& answered) {
   Send(lock);
 }
 
-void Outbox::Complete(Request* request) {
+void Outbox::Complete(Request* first) {
   std::unique_lock lock(mutex_);
-  Queue(request);
+  while (first != nullptr) Queue(std::exchange(first, first->next));
   Send(lock);
 }
 

@@ -54,8 +54,9 @@ class Outbox {
 
   // ---- Any thread ----
 
-  // Sends the answer of an announced request. The last use of the outbox and the connection by that thread.
-  void Complete(Request* request);
+  // Sends the answers of announced requests: of first, and what it leads to by Request::next. The last use of the
+  // outbox and the connection by that thread.
+  void Complete(Request* first);
 
  private:
   enum class Waiting : uint8_t { kNo, kForTrouble, kForAnyChange };

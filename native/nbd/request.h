@@ -50,6 +50,7 @@ struct Request final : Task {
   uint64_t cost_bytes = 0;           // what it counts for in the limit of bytes under way
   size_t kept_bytes = 0;             // the capacity of buffer when the request was last released
   Connection* connection = nullptr;  // runs it when it is submitted as a task
+  // In queues, and from one WRITE of a row to the next (see operation.h).
   Request* next = nullptr;
 
   bool Has(uint16_t flag) const { return (flags & flag) != 0; }

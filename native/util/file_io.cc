@@ -84,7 +84,7 @@ void AdviseRead(int fd, uint64_t offset_bytes, uint64_t length_bytes) {
 }
 
 Status PwriteAll(int fd, std::span<const std::byte> data, uint64_t offset_bytes, const std::string& path) {
-  iovec whole{const_cast<std::byte*>(data.data()), data.size()};
+  iovec whole = BufferOf(data);
   return PwritevAll(fd, {&whole, 1}, offset_bytes, path);
 }
 

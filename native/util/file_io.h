@@ -32,6 +32,8 @@ Status PwriteAll(int fd, std::span<const std::byte> data, uint64_t offset_bytes,
 
 // The same from several buffers, one after the other. Changes the elements of buffers.
 Status PwritevAll(int fd, std::span<iovec> buffers, uint64_t offset_bytes, const std::string& path);
+// Data as one of these: a write only reads it.
+inline iovec BufferOf(std::span<const std::byte> data) { return {const_cast<std::byte*>(data.data()), data.size()}; }
 
 struct CopyRangeArgs {
   int source_fd;

@@ -35,6 +35,9 @@ class LateDevice final : public Device {
   Status DoWrite(uint64_t offset_bytes, std::span<const std::byte> data, Durability durability) override {
     return chosen()->Write(offset_bytes, data, durability);
   }
+  void DoWriteRow(uint64_t offset_bytes, DataRow row, Durability durability, std::span<Status> outcomes) override {
+    chosen()->WriteRow(offset_bytes, row, durability, outcomes);
+  }
   Status DoZero(Range range, Durability durability) override { return chosen()->Zero(range, durability); }
   Status DoTrim(Range range) override { return chosen()->Trim(range); }
   Result<std::vector<Extent>> DoExtents(Range range, size_t max_count) override {

@@ -151,6 +151,43 @@ TEST_P(DeviceConformance, WriteChangesItsRangeAndNothingElse) {
   EXPECT_TRUE(SameBytes(ReadAll(device()), content()));
 }
 
+TEST_P(DeviceConformance, ARowIsWrittenWhole) {
+  ROOTLOOM_NEEDS_WRITABLE();
+  // Whole blocks with one of zeros among them, then pieces that no block begins or ends with.
+  for (const uint64_t unit : {block(), block() + 3}) {
+    const Bytes pieces[] = {Random(7).Bytes(unit), Bytes(unit), Random(8).Bytes(unit), {}, Random(9).Bytes(2 * unit)};
+    const std::span<const std::byte> row[] = {pieces[0], pieces[1], pieces[2], pieces[3], pieces[4]};
+    for (const Durability durability : {Durability::kBuffered, Durability::kDurable}) {
+      Status outcomes[5];
+      device().WriteRow(block(), row, durability, outcomes);
+      for (const Status& outcome : outcomes) EXPECT_TRUE(IsOk(outcome));
+    }
+    auto target = content().begin() + static_cast<ptrdiff_t>(block());
+    for (const Bytes& piece : pieces) target = std::copy(piece.begin(), piece.end(), target);
+    ASSERT_TRUE(SameBytes(ReadAll(device()), content()));
+  }
+}
+
+TEST_P(DeviceConformance, EachPieceOfARowHasItsOwnOutcome) {
+  const Bytes data = Random(10).Bytes(block());
+  const std::span<const std::byte> row[] = {data, data, data};
+  const uint64_t offset = size() - 2 * block();  // The last piece lies beyond the end.
+  Status outcomes[3];
+  device().WriteRow(offset, row, Durability::kBuffered, outcomes);
+  for (size_t piece = 0; piece < 3; ++piece) {
+    if (!device().writable()) {
+      EXPECT_TRUE(FailedWith(outcomes[piece], EROFS));
+    } else if (piece == 2) {
+      EXPECT_TRUE(FailedWith(outcomes[piece], EINVAL));
+    } else {
+      EXPECT_TRUE(IsOk(outcomes[piece]));
+      std::copy(data.begin(), data.end(), content().begin() + static_cast<ptrdiff_t>(offset + piece * block()));
+    }
+  }
+  EXPECT_TRUE(SameBytes(ReadAll(device()), content()));
+  device().WriteRow(size(), {}, Durability::kDurable, {});
+}
+
 TEST_P(DeviceConformance, TrimZeroesWholeBlocksAndKeepsTheRest) {
   ROOTLOOM_NEEDS_WRITABLE();
   const Bytes data = Random(4).Bytes(size());

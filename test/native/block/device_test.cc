@@ -42,6 +42,11 @@ TEST(DeviceTest, TurnsAWantOfMemoryIntoAFailure) {
   Bytes bytes(512);
   ExpectNoMemory(device.Read(512, bytes), "read");
   ExpectNoMemory(device.Write(512, bytes), "write");
+  const std::span<const std::byte> row[] = {{}, bytes};
+  Status outcomes[2];
+  device.WriteRow(512, row, Durability::kBuffered, outcomes);
+  EXPECT_TRUE(IsOk(outcomes[0])) << "an empty piece takes none";
+  ExpectNoMemory(outcomes[1], "write");
   ExpectNoMemory(device.Zero({512, 512}), "zero");
   ExpectNoMemory(device.Trim({512, 512}), "trim");
   ExpectNoMemory(device.Extents({512, 512}).status(), "map extents of");

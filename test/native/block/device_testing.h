@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <vector>
 
 #include "native/block/device.h"
@@ -64,8 +65,10 @@ class Model {
     switch (random.Below(8)) {
       case 0:
       case 1:
-      case 2:
-        return Write(part, random.OneIn(4) ? Bytes(part.length_bytes) : Mixed(random, part.length_bytes), random);
+      case 2: {
+        const Bytes data = random.OneIn(4) ? Bytes(part.length_bytes) : Mixed(random, part.length_bytes);
+        return random.OneIn(3) ? WriteRow(part, data, random) : Write(part, data, random);
+      }
       case 3:
         return Zero(part, random);
       case 4:
@@ -111,6 +114,25 @@ class Model {
 
   void Write(Range part, const Bytes& data, Random& random) {
     ASSERT_TRUE(IsOk(device_.Write(part.offset_bytes, data, PickDurability(random))));
+    std::copy(data.begin(), data.end(), At(part.offset_bytes));
+  }
+
+  // In pieces that lie apart in memory, often of whole blocks.
+  void WriteRow(Range part, const Bytes& data, Random& random) {
+    const uint64_t unit = random.OneIn(3) ? 1 : device_.block_size();
+    std::vector<Bytes> pieces;
+    for (size_t at = 0; at < data.size();) {
+      const bool last = pieces.size() + 1 == kMaxRowPieces;
+      const size_t rest = data.size() - at;
+      const size_t length = last ? rest : std::min<size_t>(random.Below(4) * unit, rest);
+      const auto first = data.begin() + static_cast<ptrdiff_t>(at);
+      pieces.emplace_back(first, first + static_cast<ptrdiff_t>(length));
+      at += length;
+    }
+    const std::vector<std::span<const std::byte>> row(pieces.begin(), pieces.end());
+    std::vector<Status> outcomes(row.size(), Status::Errno("write", "", EIO));
+    device_.WriteRow(part.offset_bytes, row, PickDurability(random), outcomes);
+    for (const Status& outcome : outcomes) ASSERT_TRUE(IsOk(outcome));
     std::copy(data.begin(), data.end(), At(part.offset_bytes));
   }
 

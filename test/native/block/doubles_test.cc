@@ -105,6 +105,22 @@ TEST(FaultyDeviceTest, HitsARangeUntilDisarmed) {
   EXPECT_TRUE(IsOk(faulty.Zero({0, 16 * kBlock})));
 }
 
+TEST(FaultyDeviceTest, HitsOnePieceOfARow) {
+  auto memory = SixteenBlocks();
+  FaultyDevice device(memory);
+  device.Arm({.kind = OperationKind::kWrite, .range = {8192, 4096}, .error_number = ENOSPC});
+  const Bytes data(4096, std::byte{9});
+  const std::span<const std::byte> row[] = {data, data, data, data};
+  Status outcomes[4];
+  device.WriteRow(0, row, Durability::kBuffered, outcomes);
+  for (const size_t piece : {0, 1, 3}) {
+    EXPECT_TRUE(IsOk(outcomes[piece]));
+    EXPECT_TRUE(SameBytes(ReadAll(*memory, {piece * 4096, 4096}), data));
+  }
+  EXPECT_TRUE(FailedWith(outcomes[2], ENOSPC));
+  EXPECT_TRUE(SameBytes(ReadAll(*memory, {8192, 4096}), Bytes(4096)));
+}
+
 TEST(FaultyDeviceTest, Delays) {
   FaultyDevice faulty(SixteenBlocks());
   faulty.Arm({.kind = OperationKind::kFlush, .delay = std::chrono::milliseconds(30)});

@@ -340,6 +340,60 @@ TEST_F(OverlayTest, AFullHostIsAnErrorReplyAndWhatWasThereStays) {
   EXPECT_TRUE(FailedWith(overlay->Freeze(), ENOSPC));
 }
 
+// Calls of write and its kin by this thread so far.
+uint64_t CountWriteCalls() {
+  std::ifstream counters("/proc/thread-self/io");
+  std::string name;
+  uint64_t count = 0;
+  while (counters >> name >> count) {
+    if (name == "syscw:") return count;
+  }
+  ADD_FAILURE() << "the kernel does not count system calls";
+  return 0;
+}
+
+TEST_F(OverlayTest, WritesARowOfWholeBlocksAtOnce) {
+  auto overlay = Make(16, 16 * kBlock);
+  const Bytes data(kBlock, std::byte{6});
+  const Bytes zeros(kBlock);
+  const std::span<const std::byte> row[] = {data, data, data, data, zeros, data, data};
+  Status outcomes[7];
+  const uint64_t before = CountWriteCalls();
+  overlay->WriteRow(2 * kBlock, row, Durability::kBuffered, outcomes);
+  EXPECT_EQ(CountWriteCalls() - before, 2u) << "one on each side of the zeros";
+  for (const Status& outcome : outcomes) EXPECT_TRUE(IsOk(outcome));
+  EXPECT_EQ(overlay->Stats().data_blocks, 6u);
+  EXPECT_EQ(overlay->Stats().zero_blocks, 1u);
+  EXPECT_EQ(base_->CountOf(OperationKind::kRead).calls, 0u);
+}
+
+TEST_F(OverlayTest, ARowOnAFullHostSucceedsAsFarAsThereIsSpace) {
+  const MountedFolder small("tmpfs", "size=1m");
+  auto base = ZeroDevice::Create(8 * kBlock).value();
+  auto overlay = OverlayDevice::Create(base, small.File("upper"), 1024 * kBlock, kBlock).value();
+  const Bytes data(kBlock, std::byte{6});
+  const std::vector<std::span<const std::byte>> row(60, data);  // Of which no whole number fits.
+  uint64_t written = 0;
+  bool failed = false;
+  for (uint64_t block = 0; !failed && block < 1024; block += row.size()) {
+    std::vector<Status> outcomes(row.size());
+    overlay->WriteRow(block * kBlock, row, Durability::kBuffered, outcomes);
+    for (const Status& outcome : outcomes) {
+      if (outcome.ok() && !failed) {
+        ++written;
+      } else {
+        failed = true;
+        ASSERT_TRUE(FailedWith(outcome, ENOSPC));
+      }
+    }
+  }
+  ASSERT_TRUE(failed);
+  EXPECT_GE(written, 200u);
+  EXPECT_NE(written % row.size(), 0u) << "it became full within a row";
+  EXPECT_TRUE(SameBytes(ReadAll(*overlay, {0, written * kBlock}), Bytes(written * kBlock, std::byte{6})));
+  EXPECT_TRUE(FailedWith(overlay->Freeze(), ENOSPC));
+}
+
 TEST_F(OverlayTest, AnnouncesToItsBaseWhatReadingWouldAskItFor) {
   auto overlay = Make(8, 16 * kBlock);
   ASSERT_TRUE(IsOk(overlay->Write(2 * kBlock, Bytes(kBlock, std::byte{5}))));

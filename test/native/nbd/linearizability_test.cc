@@ -87,7 +87,11 @@ class Recorder {
   void Run() {
     int sent = 0;
     while (sent < kRequests || !under_way_.empty()) {
-      while (sent < kRequests && under_way_.size() < kDepth) SendOne(sent++);
+      // Some at a time, so that neighbouring writes arrive together.
+      Bytes requests;
+      const bool refills = under_way_.size() <= kDepth / 2;
+      while (refills && sent < kRequests && under_way_.size() < kDepth) PrepareOne(sent++, requests);
+      ASSERT_TRUE(client_.Send(requests));
       TakeOne();
       if (::testing::Test::HasFatalFailure()) return;
     }
@@ -101,20 +105,20 @@ class Recorder {
     Access access;
   };
 
-  void SendOne(int index) {
+  void PrepareOne(int index, Bytes& requests) {
     const uint64_t block = random_() % kBlocks;
     const auto flags = static_cast<uint16_t>(random_() % 64 == 0 ? kCommandFlagFua : 0);
     Access access{.write = random_() % 2 == 0, .begin = Now()};
     const auto cookie = static_cast<uint64_t>(index);
     const Command command = access.write ? Command::kWrite : Command::kRead;
-    Bytes request = RequestBytes(command, cookie, block * kBlockBytes, kBlockBytes, access.write ? flags : 0);
+    const Bytes request = RequestBytes(command, cookie, block * kBlockBytes, kBlockBytes, access.write ? flags : 0);
+    requests.insert(requests.end(), request.begin(), request.end());
     if (access.write) {
       access.value = static_cast<uint64_t>(number_ + 1) << 32 | cookie;
       const Bytes data = BlockOf(access.value);
-      request.insert(request.end(), data.begin(), data.end());
+      requests.insert(requests.end(), data.begin(), data.end());
     }
     under_way_[cookie] = {block, access};
-    ASSERT_TRUE(client_.Send(request));
   }
 
   void TakeOne() {
