@@ -17,6 +17,31 @@ Status RefuseChange() { return Failure{.kind = StatusKind::kIo, .operation = "ch
 
 uint64_t EndBlock(uint64_t end_bytes, uint64_t block_size) { return (end_bytes + block_size - 1) / block_size; }
 
+// What is known of the parts of range, in order, until the list is full: own(part, state) of what the upper layer
+// decides, and of the rest what ask_below(part) says, which may be about the beginning of that part only.
+template <typename List, typename Own, typename AskBelow>
+auto ListParts(const OverlayView& view, Range range, List list, const Own& own, const AskBelow& ask_below)
+    -> decltype(ask_below(range)) {
+  const uint64_t block_size = view.upper->block_size();
+  const uint64_t end_block = EndBlock(range.end_bytes(), block_size);
+  for (uint64_t offset = range.offset_bytes; offset < range.end_bytes();) {
+    const BlockRun run = view.upper->states().RunAt(offset / block_size, end_block);
+    uint64_t end = std::min(run.end_block() * block_size, range.end_bytes());
+    if (run.state == BlockState::kAbsent && offset < view.below_size_bytes) {
+      end = std::min(end, view.below_size_bytes);
+      ROOTLOOM_ASSIGN_OR_RETURN(const auto held, ask_below(Range{offset, end - offset}));
+      for (const auto& item : held) {
+        if (!list.Add(item)) return std::move(list).Take();
+      }
+      end = held.back().range.end_bytes();
+    } else if (!list.Add(own(Range{offset, end - offset}, run.state))) {
+      break;
+    }
+    offset = end;
+  }
+  return std::move(list).Take();
+}
+
 }  // namespace
 
 // ---- OverlayView ----
@@ -54,50 +79,20 @@ Status OverlayView::ReadBelow(uint64_t offset_bytes, std::span<std::byte> buffer
 }
 
 Result<std::vector<Extent>> OverlayView::Extents(Range range, size_t max_count) const {
-  ExtentList extents(max_count);
-  const uint64_t block_size = upper->block_size();
-  const uint64_t end_block = EndBlock(range.end_bytes(), block_size);
-  for (uint64_t offset = range.offset_bytes; offset < range.end_bytes();) {
-    const BlockRun run = upper->states().RunAt(offset / block_size, end_block);
-    uint64_t end = std::min(run.end_block() * block_size, range.end_bytes());
-    if (run.state == BlockState::kAbsent && offset < below_size_bytes) {
-      end = std::min(end, below_size_bytes);
-      ROOTLOOM_ASSIGN_OR_RETURN(std::vector<Extent> held, below->Extents({offset, end - offset}, max_count));
-      for (const Extent& extent : held) {
-        if (!extents.Add(extent)) return std::move(extents).Take();
-      }
-      end = held.back().range.end_bytes();
-    } else {
-      const ExtentKind kind = run.state == BlockState::kData   ? ExtentKind::kData
-                              : run.state == BlockState::kZero ? ExtentKind::kZero
-                                                               : ExtentKind::kHole;
-      if (!extents.Add({{offset, end - offset}, kind})) break;
-    }
-    offset = end;
-  }
-  return std::move(extents).Take();
+  const auto own = [](Range part, BlockState state) {
+    const ExtentKind kind = state == BlockState::kData   ? ExtentKind::kData
+                            : state == BlockState::kZero ? ExtentKind::kZero
+                                                         : ExtentKind::kHole;
+    return Extent{part, kind};
+  };
+  return ListParts(*this, range, ExtentList(max_count), own,
+                   [&](Range part) { return below->Extents(part, max_count); });
 }
 
 Result<std::vector<Origin>> OverlayView::Origins(Range range, size_t max_count) const {
-  OriginList origins(max_count);
-  const uint64_t block_size = upper->block_size();
-  const uint64_t end_block = EndBlock(range.end_bytes(), block_size);
-  for (uint64_t offset = range.offset_bytes; offset < range.end_bytes();) {
-    const BlockRun run = upper->states().RunAt(offset / block_size, end_block);
-    uint64_t end = std::min(run.end_block() * block_size, range.end_bytes());
-    if (run.state == BlockState::kAbsent && offset < below_size_bytes) {
-      end = std::min(end, below_size_bytes);
-      ROOTLOOM_ASSIGN_OR_RETURN(std::vector<Origin> held, below->Origins({offset, end - offset}, max_count));
-      for (const Origin& origin : held) {
-        if (!origins.Add(origin)) return std::move(origins).Take();
-      }
-      end = held.back().range.end_bytes();
-    } else if (!origins.Add({{offset, end - offset}, kNoOrigin})) {
-      break;
-    }
-    offset = end;
-  }
-  return std::move(origins).Take();
+  const auto own = [](Range part, BlockState) { return Origin{part, kNoOrigin}; };
+  return ListParts(*this, range, OriginList(max_count), own,
+                   [&](Range part) { return below->Origins(part, max_count); });
 }
 
 void OverlayView::Prefetch(std::span<const Range> ranges, uint64_t size_bytes) const {
