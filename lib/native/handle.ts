@@ -46,14 +46,15 @@ export class OwnedHandle<Handle> {
 
   /**
    * The same, for a call that may be stuck in its device for long: an abort is answered all the same, and what is left of
-   * the call counts as running until it has ended.
+   * the call counts as running until it has ended, and `discard` gets the value that nobody will receive, to release it.
    */
   async runLong<Value>(
     start: (handle: Handle) => NativeCall<Value>,
     options: { signal?: AbortSignal | undefined } = {},
+    discard: (value: Value) => void | Promise<void> = () => {},
   ): Promise<Value> {
     const adopt = (rest: Promise<Value>) => {
-      void this.use(() => rest).catch(() => {});
+      void this.use(() => rest.then(discard)).catch(() => {});
     };
     return this.use((handle) => runNative(() => start(handle), options, adopt));
   }

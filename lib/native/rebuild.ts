@@ -57,7 +57,8 @@ const native = addon as {
 
 /**
  * Rebuilds the filesystem of `source` on a new disk. An overlay that is the source is frozen: it takes no more changes. Equal inputs give
- * equal bytes. Progress is in files, then in bytes of content.
+ * equal bytes. Progress is in files, then in bytes of content. An abort is answered within some 50 ms, also when the source is stuck: what
+ * is left of the call then belongs to it, and its `close` waits for that.
  *
  * Rejects with UNSUPPORTED when the journal must be replayed first and, with its `path`, for a file that is encrypted or under
  * fs-verity; CORRUPT for a filesystem that is not clean; TOO_SMALL with the `minimum` that works; NO_SPACE; IO; the signal's
@@ -70,9 +71,10 @@ export async function rebuildDisk(
   options: EngineOptions = {},
 ): Promise<RebuiltDisk> {
   const full = { ...request, ...engineRequest(options) };
-  const { overlay, ...rest } = await source.owned.run(
+  const { overlay, ...rest } = await source.owned.runLong(
     (handle) => native.rebuildDisk(handle, full, options.onProgress),
     options,
+    (late) => new OverlayDevice(late.overlay).close(),
   );
   return { ...rest, overlay: new OverlayDevice(overlay) };
 }
@@ -84,5 +86,5 @@ export async function rebuiltSize(
   options: EngineOptions = {},
 ): Promise<number> {
   const full = { ...request, ...engineRequest(options) };
-  return source.owned.run((handle) => native.rebuiltSize(handle, full), options);
+  return source.owned.runLong((handle) => native.rebuiltSize(handle, full), options);
 }

@@ -58,6 +58,10 @@ class Filesystem {
 
   // The stop token of the calls from here on: one call of the library, one context.
   void SetContext(const CallContext& context) { io_->SetStopToken(context.stop); }
+  // Every transfer looks at that token; this is for what takes long between two of them.
+  Status CheckStopped(const char* operation) const {
+    return io_->stop_token().stop_requested() ? Status::Cancelled(operation) : Status::Ok();
+  }
   // The time, in seconds since 1970, that e2fsprogs writes from here on; nothing: the clock's, as after Open.
   void SetTime(std::optional<int64_t> seconds);
 

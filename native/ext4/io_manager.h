@@ -47,6 +47,7 @@ class DeviceIo {
 
   Device& device() { return *device_; }
   void SetStopToken(std::stop_token stop) { stop_ = std::move(stop); }
+  const std::stop_token& stop_token() const { return stop_; }
   // Of everything since this was made.
   IoCounts counts() const;
 

@@ -1,6 +1,7 @@
 #include "native/ext4/tree_directory_blocks.h"
 
 #include <cerrno>
+#include <span>
 #include <tuple>
 
 namespace rootloom {
@@ -16,6 +17,9 @@ constexpr size_t kInnerEntriesOffset = 8;
 constexpr size_t kLeafFillPercent = 80;
 // The lowest bit of a leaf's hash says that it goes on with the hash that the leaf before ended with.
 constexpr uint32_t kContinued = 1;
+constexpr const char* kBuild = "build a directory of";
+// Entries that are hashed or sorted between two looks at the stop token: a directory may have millions.
+constexpr size_t kEntriesAtOnce = 4096;
 
 struct HashedEntry {
   DirectoryEntry entry;
@@ -28,6 +32,25 @@ struct Leaf {
   size_t end = 0;
   uint32_t hash = 0;
 };
+
+// As std::sort, a part at a time. less is a total order.
+template <typename Entry, typename Less>
+Status SortInParts(const Filesystem& filesystem, std::vector<Entry>& entries, const Less& less) {
+  const auto at = [&](size_t index) {
+    return entries.begin() + static_cast<ptrdiff_t>(std::min(index, entries.size()));
+  };
+  for (size_t first = 0; first < entries.size(); first += kEntriesAtOnce) {
+    ROOTLOOM_RETURN_IF_ERROR(filesystem.CheckStopped(kBuild));
+    std::sort(at(first), at(first + kEntriesAtOnce), less);
+  }
+  for (size_t length = kEntriesAtOnce; length < entries.size(); length *= 2) {
+    for (size_t first = 0; first + length < entries.size(); first += 2 * length) {
+      ROOTLOOM_RETURN_IF_ERROR(filesystem.CheckStopped(kBuild));
+      std::inplace_merge(at(first), at(first + length), at(first + 2 * length), less);
+    }
+  }
+  return Status::Ok();
+}
 
 class Builder {
  public:
@@ -96,14 +119,15 @@ Status Builder::Close(std::byte* block, ext2_dir_entry* last) {
   const size_t offset = static_cast<size_t>(reinterpret_cast<std::byte*>(last) - block);
   if (has_checksums_) ext2fs_initialize_dirent_tail(fs_, EXT2_DIRENT_TAIL(block, block_bytes_));
   return filesystem_.Check(ext2fs_set_rec_len(fs_, static_cast<unsigned>(LeafBytes() - offset), last),
-                           "build a directory of");
+                           kBuild);
 }
 
 Status Builder::WriteList(std::vector<DirectoryEntry> entries) {
   // In order of inode, reading every file of a directory reads the inode table forwards.
-  std::sort(entries.begin(), entries.end(), [](const DirectoryEntry& a, const DirectoryEntry& b) {
-    return std::tie(a.inode, a.name) < std::tie(b.inode, b.name);
-  });
+  ROOTLOOM_RETURN_IF_ERROR(
+      SortInParts(filesystem_, entries, [](const DirectoryEntry& a, const DirectoryEntry& b) {
+        return std::tie(a.inode, a.name) < std::tie(b.inode, b.name);
+      }));
   entries.insert(entries.begin(), {{".", directory_, EXT2_FT_DIR}, {"..", parent_, EXT2_FT_DIR}});
   std::byte* block = nullptr;
   ext2_dir_entry* last = nullptr;
@@ -124,17 +148,18 @@ Status Builder::WriteList(std::vector<DirectoryEntry> entries) {
 Status Builder::HashNames(std::vector<HashedEntry>& entries) {
   int version = fs_->super->s_def_hash_version;
   if ((fs_->super->s_flags & EXT2_FLAGS_UNSIGNED_HASH) != 0) version += EXT2_HASH_LEGACY_UNSIGNED;
-  for (HashedEntry& hashed : entries) {
+  for (size_t i = 0; i < entries.size(); ++i) {
+    if (i % kEntriesAtOnce == 0) ROOTLOOM_RETURN_IF_ERROR(filesystem_.CheckStopped(kBuild));
+    HashedEntry& hashed = entries[i];
     const std::string& name = hashed.entry.name;
     ROOTLOOM_RETURN_IF_ERROR(
         filesystem_.Check(ext2fs_dirhash2(version, name.data(), static_cast<int>(name.size()), fs_->encoding,
                                           hash_flags_, fs_->super->s_hash_seed, &hashed.hash, &hashed.minor_hash),
-                          "build a directory of"));
+                          kBuild));
   }
-  std::sort(entries.begin(), entries.end(), [](const HashedEntry& a, const HashedEntry& b) {
+  return SortInParts(filesystem_, entries, [](const HashedEntry& a, const HashedEntry& b) {
     return std::tie(a.hash, a.minor_hash, a.entry.name) < std::tie(b.hash, b.minor_hash, b.entry.name);
   });
-  return Status::Ok();
 }
 
 std::vector<Leaf> Builder::SplitIntoLeaves(const std::vector<HashedEntry>& entries) const {
@@ -171,7 +196,7 @@ Status Builder::WriteNodes(const std::vector<Leaf>& leaves) {
   const size_t inner_levels = levels.size() - 1;
   if (inner_levels >= ext2_dir_htree_level(fs_)) {
     return Failure{.kind = StatusKind::kNoSpace,
-                   .operation = "build a directory of",
+                   .operation = kBuild,
                    .detail = "its index would need more levels than the filesystem's features allow",
                    .path = filesystem_.device().name(),
                    .error_number = ENOSPC};
@@ -181,7 +206,7 @@ Status Builder::WriteNodes(const std::vector<Leaf>& leaves) {
   PutEntry(root, 0, {".", directory_, EXT2_FT_DIR});
   ext2_dir_entry* dotdot = PutEntry(root, kDotBytes, {"..", parent_, EXT2_FT_DIR});
   ROOTLOOM_RETURN_IF_ERROR(filesystem_.Check(
-      ext2fs_set_rec_len(fs_, static_cast<unsigned>(block_bytes_ - kDotBytes), dotdot), "build a directory of"));
+      ext2fs_set_rec_len(fs_, static_cast<unsigned>(block_bytes_ - kDotBytes), dotdot), kBuild));
   const ext2_dx_root_info info{.reserved_zero = 0,
                                .hash_version = fs_->super->s_def_hash_version,
                                .info_length = sizeof(ext2_dx_root_info),
@@ -211,7 +236,7 @@ Status Builder::WriteNodes(const std::vector<Leaf>& leaves) {
       std::byte* node = AddBlock();
       ROOTLOOM_RETURN_IF_ERROR(filesystem_.Check(
           ext2fs_set_rec_len(fs_, static_cast<unsigned>(block_bytes_), reinterpret_cast<ext2_dir_entry*>(node)),
-          "build a directory of"));
+          kBuild));
       PutIndexEntries(node + kInnerEntriesOffset, capacity, values);
     }
   }
@@ -226,6 +251,7 @@ Status Builder::WriteTree(std::vector<DirectoryEntry> entries) {
   const std::vector<Leaf> leaves = SplitIntoLeaves(hashed);
   ROOTLOOM_RETURN_IF_ERROR(WriteNodes(leaves));
   for (const Leaf& leaf : leaves) {
+    ROOTLOOM_RETURN_IF_ERROR(filesystem_.CheckStopped(kBuild));
     std::byte* block = AddBlock();
     ext2_dir_entry* last = nullptr;
     size_t used = 0;

@@ -33,7 +33,8 @@ struct DirectoryBlocks {
 };
 
 // entries are those besides "." and "..", in any order, each name once.
-// Fails with kNoSpace when the directory would be larger than an index of the filesystem's features can be.
+// Fails with kNoSpace when the directory would be larger than an index of the filesystem's features can be, and with
+// kCancelled soon after the filesystem's stop token is triggered.
 Result<DirectoryBlocks> BuildDirectoryBlocks(Filesystem& filesystem, const DirectoryIdentity& identity,
                                              std::vector<DirectoryEntry> entries);
 

@@ -27,25 +27,8 @@ import { makeRandomImage } from './random-image.js';
 
 const MIB = 1024 ** 2;
 
-/** A published disk, as far as this test needs one: its header, and where the diffs are. */
-interface Chain {
-  size: number;
-  header: Buffer;
-  diffs: Record<string, { path: string }>;
-}
-
-interface Step {
-  strategy: Strategy;
-  request: ResizeTarget;
-  disturbance: 'none' | 'abort' | 'read-error' | 'write-error';
-  /** Before the abort, in milliseconds; or how many operations go well. */
-  after: number;
-}
-
 /** What became of the steps, by their strategy and outcome: shows that a run was not empty. */
 export type Tally = Map<string, number>;
-
-class Aborted extends Error {}
 
 const isSize = (target: ResizeTarget): target is { size: number } =>
   typeof target === 'object' && 'size' in target;
@@ -153,74 +136,6 @@ export class Scenario {
     } finally {
       await rm(work, { recursive: true });
     }
-  }
-
-  async #perform(chain: Chain, step: Step, work: string): Promise<Chain> {
-    const { disturbance, after } = step;
-    const controller = new AbortController();
-    const timer =
-      disturbance === 'abort' ? setTimeout(() => controller.abort(new Aborted('Aborted')), after) : undefined;
-    const options = { signal: controller.signal, scratchFolder: work };
-    try {
-      await using opened = await openChain(chain);
-      const faults =
-        disturbance === 'read-error'
-          ? [{ operation: 'read' as const, skip: after, errno: constants.errno.EIO }]
-          : [];
-      await using base = createFaultyDevice(opened, { faults });
-      await using overlay = await createOverlay(base, { upperPath: path.join(work, 'upper') });
-      if (step.strategy === 'resize') {
-        await this.#resize(overlay, step, options);
-        return await this.#seal(chain, (request) =>
-          sealOverlay(overlay, { ...request, parentHeader: chain.header }, options),
-        );
-      }
-      const parentHeader = step.strategy === 'rebuild' ? chain.header : undefined;
-      const rebuilt = await rebuildDisk(overlay, step.request, {
-        ...options,
-        upperPath: path.join(work, 'new'),
-        parentHeader,
-      });
-      await using disk = rebuilt.overlay;
-      const parents = step.strategy === 'rebuild' ? chain : { ...chain, diffs: {} };
-      return await this.#seal(parents, (request) =>
-        sealOverlay(disk, { ...request, parentHeader: rebuilt.parentHeader }, options),
-      );
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
-  async #resize(
-    overlay: OverlayDevice,
-    { request, disturbance, after }: Step,
-    options: { signal: AbortSignal; scratchFolder: string },
-  ) {
-    if (disturbance !== 'write-error' || !isSize(request) || request.size < overlay.size) {
-      await resizeDisk(overlay, request, options);
-      return;
-    }
-    await overlay.resize(request.size);
-    const faults = [{ operation: 'write' as const, skip: after, errno: constants.errno.EIO }];
-    await using faulty = createFaultyDevice(overlay, { faults });
-    await ext4.resize(faulty, { size: request.size }, options);
-  }
-
-  async #seal(
-    parent: Chain,
-    seal: (request: { buildId: string; diffPath: string; headerPath: string }) => Promise<{ size: number }>,
-  ): Promise<Chain> {
-    const buildId = randomUUID();
-    const [diffPath, headerPath] = [
-      path.join(this.folder, `${buildId}.diff`),
-      path.join(this.folder, `${buildId}.header`),
-    ];
-    const { size } = await seal({ buildId, diffPath, headerPath });
-    return {
-      size,
-      header: await readFile(headerPath),
-      diffs: { ...parent.diffs, [buildId]: { path: diffPath } },
-    };
   }
 
   async #fingerprint({ header, diffs }: Chain): Promise<string> {

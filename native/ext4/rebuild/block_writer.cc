@@ -3,11 +3,16 @@
 namespace rootloom {
 
 Status BlockWriter::Put(uint64_t offset_bytes, std::span<const std::byte> data) {
-  if (offset_bytes != start_bytes_ + buffer_.size() || buffer_.size() >= kBufferBytes) {
+  if (offset_bytes != start_bytes_ + buffer_.size()) {
     ROOTLOOM_RETURN_IF_ERROR(Flush());
     start_bytes_ = offset_bytes;
   }
-  buffer_.insert(buffer_.end(), data.begin(), data.end());
+  while (!data.empty()) {
+    if (buffer_.size() == kBufferBytes) ROOTLOOM_RETURN_IF_ERROR(Flush());
+    const auto part = data.first(std::min(data.size(), kBufferBytes - buffer_.size()));
+    buffer_.insert(buffer_.end(), part.begin(), part.end());
+    data = data.subspan(part.size());
+  }
   return Status::Ok();
 }
 

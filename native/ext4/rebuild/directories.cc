@@ -98,6 +98,7 @@ Status DirectoryCopy::Build(ext2_ino_t from, NewInode& inode, Space& space, Bloc
                               space.TakeMetadata(std::min<uint64_t>(block_count - block, EXT_INIT_MAX_LEN)));
     const auto part = std::span(blocks.bytes).subspan(block * kBlockBytes, range.count * kBlockBytes);
     for (size_t at = 0; at < part.size(); at += kBlockBytes) {
+      ROOTLOOM_RETURN_IF_ERROR(target_.CheckStopped("write a directory of"));
       ROOTLOOM_RETURN_IF_ERROR(target_.Check(
           ext2fs_dir_block_csum_set(fs, inode.number(), reinterpret_cast<ext2_dir_entry*>(part.data() + at)),
           "write a directory of"));

@@ -11,7 +11,9 @@ import {
   type OperationKind,
 } from '../../../lib/native/device-doubles.js';
 import { ext4 } from '../../../lib/native/ext4.js';
+import { ISOLATIONS } from '../../../lib/native/isolation.js';
 import { createOverlay } from '../../../lib/native/overlay.js';
+import { rebuildDisk, rebuiltSize } from '../../../lib/native/rebuild.js';
 import { openStore } from '../../../lib/storage/open-store.js';
 import { answerAbort, sleep } from '../../../lib/util/abort.js';
 import { AdoptedWork } from '../../../lib/util/adopted-work.js';
@@ -69,6 +71,25 @@ test.for([
     expect(performance.now() - started).toBeGreaterThan(STUCK_MS / 2);
   },
 );
+
+test.each(ISOLATIONS)('rebuildDisk, isolated: %s, answers an abort while its source is stuck', async (isolation) => {
+  const disk = await makeStuckDisk('read', 3);
+  const upperPath = path.join(await makeScratch(), 'new');
+  const controller = new AbortController();
+  const reason = new Error('enough');
+  const options = { isolation, signal: controller.signal };
+  const rebuild = rebuildDisk(disk, { size: GIB, upperPath }, options);
+  const measure = rebuiltSize(disk, { free: 0 }, options);
+  for (const call of [rebuild, measure]) call.catch(() => {});
+  await waitUntilStuck(disk);
+  const started = performance.now();
+  controller.abort(reason);
+  await expect(rebuild).rejects.toBe(reason);
+  await expect(measure).rejects.toBe(reason);
+  expect(performance.now() - started).toBeLessThan(STUCK_MS / 2);
+  await disk.close();
+  expect(performance.now() - started).toBeGreaterThan(STUCK_MS / 2);
+});
 
 test('resizeRootfs answers an abort while its source is stuck; the store waits for what is left, and nothing stays behind', async () => {
   const folder = await makeScratch();

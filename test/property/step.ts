@@ -1,0 +1,120 @@
+/** One size change of a disk that is a chain, with the trouble that it is to meet. */
+import { readFile } from 'node:fs/promises';
+import { constants } from 'node:os';
+import path from 'node:path';
+import { openChain, sealOverlay } from '../../lib/native/chain.js';
+import { createFaultyDevice, type Fault } from '../../lib/native/device-doubles.js';
+import { ext4 } from '../../lib/native/ext4.js';
+import type { EngineOptions, Isolation } from '../../lib/native/isolation.js';
+import { createOverlay, type OverlayDevice } from '../../lib/native/overlay.js';
+import type { ResizeTarget } from '../../lib/rootfs/disk-request.js';
+import { rebuildDisk } from '../../lib/rootfs/rebuild.js';
+import { resizeDisk } from '../../lib/rootfs/resize.js';
+import type { Strategy } from '../../lib/rootfs/strategy.js';
+
+/** A published disk, as far as this test needs one: its header, and where the diffs are. */
+export interface Chain {
+  size: number;
+  header: Buffer;
+  diffs: Record<string, { path: string }>;
+}
+
+export interface Step {
+  strategy: Strategy;
+  request: ResizeTarget;
+  disturbance: 'none' | 'abort' | 'read-error' | 'write-error';
+  /** Before the abort, in milliseconds; or how many operations go well. */
+  after: number;
+  isolation: Isolation;
+}
+
+/** Where a step puts what it makes. */
+export interface Places {
+  /** Of the new build, in folder. */
+  buildId: string;
+  folder: string;
+  /** For what nobody keeps. */
+  work: string;
+}
+
+export class Aborted extends Error {}
+
+export const isSize = (target: ResizeTarget): target is { size: number } =>
+  typeof target === 'object' && 'size' in target;
+
+/** The files that a rebuild and a copy write. The first has no name for long. */
+export function writtenFiles({ buildId, folder, work }: Places) {
+  return {
+    upper: path.join(work, 'new'),
+    diff: path.join(folder, `${buildId}.diff`),
+    header: path.join(folder, `${buildId}.header`),
+  };
+}
+
+/** What a device fails with after so many operations. */
+function faultsOf(disturbance: Step['disturbance'], operation: 'read' | 'write', skip: number): Fault[] {
+  return disturbance === `${operation}-error` ? [{ operation, skip, errno: constants.errno.EIO }] : [];
+}
+
+async function resize(
+  overlay: OverlayDevice,
+  { request, disturbance, after }: Step,
+  options: EngineOptions,
+): Promise<void> {
+  if (disturbance !== 'write-error' || !isSize(request) || request.size < overlay.size) {
+    await resizeDisk(overlay, request, options);
+    return;
+  }
+  await overlay.resize(request.size);
+  await using faulty = createFaultyDevice(overlay, { faults: faultsOf(disturbance, 'write', after) });
+  await ext4.resize(faulty, { size: request.size }, options);
+}
+
+/** The chain that `seal` makes, on top of `parent`. */
+export async function sealedChain(
+  parent: Chain,
+  places: Places,
+  seal: (request: { buildId: string; diffPath: string; headerPath: string }) => Promise<{ size: number }>,
+): Promise<Chain> {
+  const { buildId } = places;
+  const { diff: diffPath, header: headerPath } = writtenFiles(places);
+  const { size } = await seal({ buildId, diffPath, headerPath });
+  return {
+    size,
+    header: await readFile(headerPath),
+    diffs: { ...parent.diffs, [buildId]: { path: diffPath } },
+  };
+}
+
+/** The chain of the disk with its new size. A write error of a rebuild or a copy is not made here: see `children/step.ts`. */
+export async function performStep(chain: Chain, step: Step, places: Places): Promise<Chain> {
+  const { disturbance, after, isolation, strategy } = step;
+  const { work } = places;
+  const controller = new AbortController();
+  const timer =
+    disturbance === 'abort' ? setTimeout(() => controller.abort(new Aborted('Aborted')), after) : undefined;
+  const options = { signal: controller.signal, scratchFolder: work, isolation };
+  try {
+    await using opened = await openChain(chain);
+    await using base = createFaultyDevice(opened, { faults: faultsOf(disturbance, 'read', after) });
+    await using overlay = await createOverlay(base, { upperPath: path.join(work, 'upper') });
+    if (strategy === 'resize') {
+      await resize(overlay, step, options);
+      return await sealedChain(chain, places, (request) =>
+        sealOverlay(overlay, { ...request, parentHeader: chain.header }, options),
+      );
+    }
+    const rebuilt = await rebuildDisk(overlay, step.request, {
+      ...options,
+      upperPath: writtenFiles(places).upper,
+      parentHeader: strategy === 'rebuild' ? chain.header : undefined,
+    });
+    await using disk = rebuilt.overlay;
+    const parent = strategy === 'rebuild' ? chain : { ...chain, diffs: {} };
+    return await sealedChain(parent, places, (request) =>
+      sealOverlay(disk, { ...request, parentHeader: rebuilt.parentHeader }, options),
+    );
+  } finally {
+    clearTimeout(timer);
+  }
+}
