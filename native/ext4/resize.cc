@@ -1,5 +1,7 @@
 #include "native/ext4/resize.h"
 
+#include <array>
+
 #include "native/ext4/engine.h"
 #include "native/ext4/filesystem.h"
 #include "native/ext4/fsck.h"
@@ -15,6 +17,9 @@ namespace {
 constexpr uint64_t kRehearsalSlackBytes = 16 << 20;
 // A disk's size is a multiple of this, whatever the filesystem's blocks.
 constexpr uint64_t kDiskStepBytes = 4096;
+// e2fsck's numbers for sums that are not those of the bitmaps (free inodes, directories and blocks, of a group and of
+// all), and for a quota file that says something else than the files do.
+constexpr std::array<uint32_t, 6> kWrongSums = {0x05000b, 0x05000c, 0x05000d, 0x05000e, 0x05000f, 0x060002};
 
 struct EngineResult {
   uint64_t new_blocks = 0;
@@ -35,6 +40,15 @@ Result<EngineResult> RunEngine(std::unique_ptr<Filesystem> filesystem, uint64_t 
   }
   filesystem->Release();
   return EngineResult{.new_blocks = blocks, .io = filesystem->io().counts()};
+}
+
+// The same, for a resize that is to stay.
+Result<EngineResult> RunAnnounced(std::unique_ptr<Filesystem> filesystem, uint64_t target_blocks, int64_t time,
+                                  const CallContext& context) {
+  const bool shrinks = target_blocks < ext2fs_blocks_count(&filesystem->super());
+  filesystem->SetTime(time);
+  ROOTLOOM_RETURN_IF_ERROR(AnnounceResize(*filesystem, shrinks ? InodeScan::kAll : InodeScan::kNone));
+  return RunEngine(std::move(filesystem), target_blocks, context);
 }
 
 // True when the shrink works on a scratch copy. False when the content does not fit.
@@ -108,10 +122,28 @@ Result<uint64_t> FindTarget(Filesystem& filesystem, const std::shared_ptr<Device
   return target_blocks;
 }
 
-Status CheckResult(const std::shared_ptr<Device>& device, IoCounts& counts, const CallContext& context) {
-  ROOTLOOM_ASSIGN_OR_RETURN(const FsckReport report, Fsck(device, {.repair = false, .time = std::nullopt}, context));
+bool OnlySumsAreWrong(const FsckReport& report) {
+  const auto is_wrong_sum = [](const E2fsckProblem& problem) {
+    return std::find(kWrongSums.begin(), kWrongSums.end(), problem.code) != kWrongSums.end();
+  };
+  return report.problem_count == report.problems.size() &&
+         std::all_of(report.problems.begin(), report.problems.end(), is_wrong_sum);
+}
+
+// Sums are e2fsck's to put right: resize2fs miscounts a backup of the superblock that moves (sparse_super2), and does
+// not tell the quota of a file that its extents, cut up as they moved, take more blocks.
+Status CheckResult(const std::shared_ptr<Device>& device, std::optional<int64_t> time, IoCounts& counts,
+                   const CallContext& context) {
+  ROOTLOOM_ASSIGN_OR_RETURN(FsckReport report, Fsck(device, {.repair = false, .time = time}, context));
   counts = report.io;
   if (report.clean()) return Status::Ok();
+  if (OnlySumsAreWrong(report)) {
+    ROOTLOOM_ASSIGN_OR_RETURN(const FsckReport repair, Fsck(device, {.repair = true, .time = time}, context));
+    counts += repair.io;
+    ROOTLOOM_ASSIGN_OR_RETURN(report, Fsck(device, {.repair = false, .time = time}, context));
+    counts += report.io;
+    if (report.clean()) return Status::Ok();
+  }
   const std::string first =
       report.problems.empty() ? "exit code " + std::to_string(report.exit_bits) : report.problems.front().message;
   return Failure{.kind = StatusKind::kCorrupt,
@@ -135,14 +167,26 @@ Result<ResizeReport> Resize(std::shared_ptr<Device> device, const ResizeRequest&
   if (target_blocks == current_blocks) return report;
 
   const bool shrinks = target_blocks < current_blocks;
-  const bool needs_check = shrinks || block_size != 4096 || target_blocks > MaxGrownBlocks(fs);
-  filesystem->SetTime(request.time.value_or(Now()));
-  ROOTLOOM_RETURN_IF_ERROR(AnnounceResize(*filesystem, shrinks ? InodeScan::kAll : InodeScan::kNone));
-  ROOTLOOM_ASSIGN_OR_RETURN(const EngineResult result, RunEngine(std::move(filesystem), target_blocks, context));
+  const uint64_t reserved_blocks = MaxGrownBlocks(fs);
+  const bool needs_check = shrinks || block_size != 4096 || target_blocks > reserved_blocks;
+  const int64_t time = request.time.value_or(Now());
+  IoCounts io_before;
+  if (current_blocks < reserved_blocks && reserved_blocks < target_blocks &&
+      ext2fs_has_feature_resize_inode(fs->super)) {
+    // More descriptors than there is room for push blocks away. resize2fs takes those of the resize inode for wrong
+    // when they get behind the old end of the filesystem (tytso/e2fsprogs#98), so that is moved first.
+    ROOTLOOM_ASSIGN_OR_RETURN(const EngineResult first,
+                              RunAnnounced(std::move(filesystem), reserved_blocks, time, context));
+    io_before = first.io;
+    ROOTLOOM_ASSIGN_OR_RETURN(filesystem, OpenForResize(device, true, context));
+  }
+  ROOTLOOM_ASSIGN_OR_RETURN(const EngineResult result,
+                            RunAnnounced(std::move(filesystem), target_blocks, time, context));
   report.new_size_bytes = result.new_blocks * block_size;
   report.io = result.io;
+  report.io += io_before;
   report.checked = needs_check;
-  if (needs_check) ROOTLOOM_RETURN_IF_ERROR(CheckResult(device, report.check_io, context));
+  if (needs_check) ROOTLOOM_RETURN_IF_ERROR(CheckResult(device, request.time, report.check_io, context));
   return report;
 }
 

@@ -118,16 +118,14 @@ ext2_dir_entry* Builder::PutEntry(std::byte* block, size_t offset, const Directo
 Status Builder::Close(std::byte* block, ext2_dir_entry* last) {
   const size_t offset = static_cast<size_t>(reinterpret_cast<std::byte*>(last) - block);
   if (has_checksums_) ext2fs_initialize_dirent_tail(fs_, EXT2_DIRENT_TAIL(block, block_bytes_));
-  return filesystem_.Check(ext2fs_set_rec_len(fs_, static_cast<unsigned>(LeafBytes() - offset), last),
-                           kBuild);
+  return filesystem_.Check(ext2fs_set_rec_len(fs_, static_cast<unsigned>(LeafBytes() - offset), last), kBuild);
 }
 
 Status Builder::WriteList(std::vector<DirectoryEntry> entries) {
   // In order of inode, reading every file of a directory reads the inode table forwards.
-  ROOTLOOM_RETURN_IF_ERROR(
-      SortInParts(filesystem_, entries, [](const DirectoryEntry& a, const DirectoryEntry& b) {
-        return std::tie(a.inode, a.name) < std::tie(b.inode, b.name);
-      }));
+  ROOTLOOM_RETURN_IF_ERROR(SortInParts(filesystem_, entries, [](const DirectoryEntry& a, const DirectoryEntry& b) {
+    return std::tie(a.inode, a.name) < std::tie(b.inode, b.name);
+  }));
   entries.insert(entries.begin(), {{".", directory_, EXT2_FT_DIR}, {"..", parent_, EXT2_FT_DIR}});
   std::byte* block = nullptr;
   ext2_dir_entry* last = nullptr;
@@ -205,8 +203,8 @@ Status Builder::WriteNodes(const std::vector<Leaf>& leaves) {
   std::byte* root = AddBlock();
   PutEntry(root, 0, {".", directory_, EXT2_FT_DIR});
   ext2_dir_entry* dotdot = PutEntry(root, kDotBytes, {"..", parent_, EXT2_FT_DIR});
-  ROOTLOOM_RETURN_IF_ERROR(filesystem_.Check(
-      ext2fs_set_rec_len(fs_, static_cast<unsigned>(block_bytes_ - kDotBytes), dotdot), kBuild));
+  ROOTLOOM_RETURN_IF_ERROR(
+      filesystem_.Check(ext2fs_set_rec_len(fs_, static_cast<unsigned>(block_bytes_ - kDotBytes), dotdot), kBuild));
   const ext2_dx_root_info info{.reserved_zero = 0,
                                .hash_version = fs_->super->s_def_hash_version,
                                .info_length = sizeof(ext2_dx_root_info),

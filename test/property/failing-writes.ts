@@ -1,7 +1,6 @@
 /** Steps whose writes to their own files fail: by strace, which makes the system calls of a child fail. */
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { constants } from 'node:os';
-import path from 'node:path';
 import { execa } from 'execa';
 import { RootloomError } from '../../lib/errors.js';
 import type { Random } from '../helpers/random.js';
@@ -43,17 +42,17 @@ export async function performWithFault(
   places: Places,
   fault: WriteFault,
 ): Promise<Chain> {
-  const request = path.join(places.work, 'step.json');
   const header = chain.header.toString('base64');
-  await writeFile(request, JSON.stringify({ chain: { ...chain, header: undefined }, header, step, places }));
+  const input = JSON.stringify({ chain: { ...chain, header: undefined }, header, step, places });
   const files = writtenFiles(places);
   const calls = CALLS[fault.kind].join(',');
-  const { stdout } = await execa('strace', [
+  const strace = [
     ...['-f', '-qq', '-o', '/dev/null', '--seccomp-bpf', '-P', files[fault.file], '-e', `trace=${calls}`],
     ...['-e', `inject=${calls}:error=${fault.error}:when=${fault.skip + 1}+`],
-    ...[process.execPath, '--import', 'tsx', child, request],
-  ]);
-  await rm(request);
+  ];
+  const { stdout } = await execa('strace', [...strace, process.execPath, '--import', 'tsx', child], {
+    input,
+  });
   const { done, failed, broken } = JSON.parse(stdout);
   if (failed !== undefined) throw new RootloomError(failed.code, failed.message, failed.context);
   if (broken !== undefined) throw new Error(broken);

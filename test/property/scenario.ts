@@ -5,33 +5,29 @@
  * for, clean for the stock e2fsck and with every file as it was, or it is not there at all.
  */
 import { randomUUID } from 'node:crypto';
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { constants } from 'node:os';
 import path from 'node:path';
 import { execa } from 'execa';
 import { isRootloomError } from '../../lib/errors.js';
-import { openChain, sealDevice, sealOverlay } from '../../lib/native/chain.js';
+import { openChain, sealDevice } from '../../lib/native/chain.js';
 import { copyDeviceToFile, type Device, openFileDevice } from '../../lib/native/device.js';
-import { createFaultyDevice } from '../../lib/native/device-doubles.js';
 import { ext4 } from '../../lib/native/ext4.js';
 import { openTree } from '../../lib/native/ext4-tree.js';
 import { compareTrees } from '../../lib/native/ext4-tree-compare.js';
-import { createOverlay, type OverlayDevice } from '../../lib/native/overlay.js';
+import { ISOLATIONS } from '../../lib/native/isolation.js';
 import { DISK_BLOCK_BYTES, type ResizeTarget } from '../../lib/rootfs/disk-request.js';
-import { rebuildDisk } from '../../lib/rootfs/rebuild.js';
-import { resizeDisk } from '../../lib/rootfs/resize.js';
-import type { Strategy } from '../../lib/rootfs/strategy.js';
 import { digestBytes, digestFile } from '../../lib/util/digest.js';
 import { Random } from '../helpers/random.js';
+import { isFailureOf, nextWriteFault, performWithFault, type WriteFault } from './failing-writes.js';
 import { makeRandomImage } from './random-image.js';
+import { Aborted, type Chain, isSize, type Places, performStep, type Step, sealedChain } from './step.js';
 
 const MIB = 1024 ** 2;
 
 /** What became of the steps, by their strategy and outcome: shows that a run was not empty. */
 export type Tally = Map<string, number>;
 
-const isSize = (target: ResizeTarget): target is { size: number } =>
-  typeof target === 'object' && 'size' in target;
 const isFree = (target: ResizeTarget): target is { free: number } =>
   typeof target === 'object' && 'free' in target;
 
@@ -41,8 +37,15 @@ const MESSAGE_LINES = 12;
 /** What may look another way when the blocks of a filesystem get another size. */
 const BLOCK_ASPECTS = ['holes'];
 
+/** A step, and what goes wrong with a file that it writes. */
+interface Plan extends Step {
+  fault?: WriteFault | undefined;
+}
+
 export class Scenario {
   readonly #random: Random;
+  /** Of its own, so that older cases stay what they were. */
+  readonly #trouble: Random;
   readonly #story: string[] = [];
 
   constructor(
@@ -51,6 +54,7 @@ export class Scenario {
     private readonly tally: Tally,
   ) {
     this.#random = new Random(seed);
+    this.#trouble = new Random(~seed);
   }
 
   /** Rejects with what went wrong, and the story up to there. */
@@ -69,7 +73,8 @@ export class Scenario {
     const { profile, size } = await makeRandomImage(image, this.#random);
     this.#story.push(`image of ${size} bytes: ${profile}`);
     await using device = await openFileDevice(image);
-    const chain = await this.#seal({ size: 0, header: Buffer.alloc(0), diffs: {} }, (request) =>
+    const nothing = { size: 0, header: Buffer.alloc(0), diffs: {} };
+    const chain = await sealedChain(nothing, this.#newPlaces(), (request) =>
       sealDevice(device, { ...request, blockSize: DISK_BLOCK_BYTES }),
     );
     await rm(image);
@@ -77,7 +82,11 @@ export class Scenario {
     return chain;
   }
 
-  #nextStep({ size }: Chain): Step {
+  #newPlaces(): Places {
+    return { buildId: randomUUID(), folder: this.folder, work: path.join(this.folder, 'work') };
+  }
+
+  #nextStep({ size }: Chain): Plan {
     const random = this.#random;
     const strategy = random.pick(['resize', 'resize', 'rebuild', 'copy']);
     const factor = random.pick([0.1, 0.5, 0.8, 1, 1.3, 3, 40]);
@@ -88,7 +97,12 @@ export class Scenario {
     ] as const);
     const disturbance = random.pick(['none', 'none', 'none', 'abort', 'read-error', 'write-error']);
     const after = disturbance === 'abort' ? random.integer(0, 60) : random.integer(0, 40);
-    return { strategy, request, disturbance, after };
+    const isolation = this.#trouble.pick(ISOLATIONS);
+    const fault = nextWriteFault(this.#trouble);
+    // A resize has a device to write to, which can fail, too.
+    const isOfDevice = strategy === 'resize' && this.#trouble.chance(0.5);
+    const isOfFile = disturbance === 'write-error' && !isOfDevice;
+    return { strategy, request, disturbance, after, isolation, fault: isOfFile ? fault : undefined };
   }
 
   async #take(chain: Chain): Promise<Chain> {
@@ -111,10 +125,10 @@ export class Scenario {
   }
 
   /** What a refusal says would do must do. */
-  async #takeMinimum(chain: Chain, step: Step, minimum: number | undefined): Promise<Chain> {
+  async #takeMinimum(chain: Chain, step: Plan, minimum: number | undefined): Promise<Chain> {
     if (minimum === undefined) throw new Error('TOO_SMALL has no minimum');
     const size = Math.max(Math.ceil(minimum / DISK_BLOCK_BYTES) * DISK_BLOCK_BYTES, 16 * MIB);
-    const again: Step = { ...step, request: { size }, disturbance: 'none' };
+    const again: Plan = { ...step, request: { size }, disturbance: 'none', fault: undefined };
     const outcome = await this.#attempt(chain, again);
     if (outcome instanceof Error) throw new Error(`The minimum ${minimum} did not do`, { cause: outcome });
     await this.#judgeSuccess(chain, outcome, again);
@@ -122,12 +136,15 @@ export class Scenario {
   }
 
   /** The new chain, or the error; in that case nothing may be left. */
-  async #attempt(chain: Chain, step: Step): Promise<Chain | Error> {
+  async #attempt(chain: Chain, { fault, ...step }: Plan): Promise<Chain | Error> {
     const before = await readdir(this.folder);
-    const work = path.join(this.folder, 'work');
+    const places = this.#newPlaces();
+    const { work } = places;
     await mkdir(work);
     try {
-      return await this.#perform(chain, step, work);
+      return await (fault === undefined
+        ? performStep(chain, step, places)
+        : performWithFault(chain, { ...step, disturbance: 'none' }, places, fault));
     } catch (error) {
       const left = [...(await readdir(work)), ...(await readdir(this.folder))];
       if (left.length !== before.length + 1)
@@ -144,8 +161,9 @@ export class Scenario {
   }
 
   /** The name of the outcome in the tally. Throws for a failure that nothing has called for. */
-  #judgeFailure(error: Error, { disturbance, request }: Step): string {
+  #judgeFailure(error: Error, { disturbance, request, fault }: Plan): string {
     if (disturbance === 'abort' && error instanceof Aborted) return 'aborted';
+    if (fault !== undefined && isRootloomError(error) && isFailureOf(fault, error)) return 'failed';
     if (
       disturbance.endsWith('error') &&
       isRootloomError(error, 'IO') &&

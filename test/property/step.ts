@@ -42,18 +42,20 @@ export class Aborted extends Error {}
 export const isSize = (target: ResizeTarget): target is { size: number } =>
   typeof target === 'object' && 'size' in target;
 
-/** The files that a rebuild and a copy write. The first has no name for long. */
+/** The files that a new disk is written to. The first has no name for long. */
 export function writtenFiles({ buildId, folder, work }: Places) {
   return {
-    upper: path.join(work, 'new'),
+    upper: path.join(work, 'upper'),
     diff: path.join(folder, `${buildId}.diff`),
     header: path.join(folder, `${buildId}.header`),
   };
 }
 
-/** What a device fails with after so many operations. */
-function faultsOf(disturbance: Step['disturbance'], operation: 'read' | 'write', skip: number): Fault[] {
-  return disturbance === `${operation}-error` ? [{ operation, skip, errno: constants.errno.EIO }] : [];
+/** How many writes a resize has at least. */
+const LEAST_WRITES = 8;
+
+function fail(operation: 'read' | 'write', skip: number): Fault {
+  return { operation, skip, errno: constants.errno.EIO };
 }
 
 async function resize(
@@ -66,7 +68,7 @@ async function resize(
     return;
   }
   await overlay.resize(request.size);
-  await using faulty = createFaultyDevice(overlay, { faults: faultsOf(disturbance, 'write', after) });
+  await using faulty = createFaultyDevice(overlay, { faults: [fail('write', after % LEAST_WRITES)] });
   await ext4.resize(faulty, { size: request.size }, options);
 }
 
@@ -86,7 +88,10 @@ export async function sealedChain(
   };
 }
 
-/** The chain of the disk with its new size. A write error of a rebuild or a copy is not made here: see `children/step.ts`. */
+/**
+ * The chain of the disk with its new size. A write error is one of the device on which a filesystem grows; for those of files see
+ * `performWithFault`.
+ */
 export async function performStep(chain: Chain, step: Step, places: Places): Promise<Chain> {
   const { disturbance, after, isolation, strategy } = step;
   const { work } = places;
@@ -96,8 +101,11 @@ export async function performStep(chain: Chain, step: Step, places: Places): Pro
   const options = { signal: controller.signal, scratchFolder: work, isolation };
   try {
     await using opened = await openChain(chain);
-    await using base = createFaultyDevice(opened, { faults: faultsOf(disturbance, 'read', after) });
-    await using overlay = await createOverlay(base, { upperPath: path.join(work, 'upper') });
+    const faults = disturbance === 'read-error' ? [fail('read', after)] : [];
+    await using base = createFaultyDevice(opened, { faults });
+    const { upper } = writtenFiles(places);
+    const upperPath = strategy === 'resize' ? upper : path.join(work, 'source');
+    await using overlay = await createOverlay(base, { upperPath });
     if (strategy === 'resize') {
       await resize(overlay, step, options);
       return await sealedChain(chain, places, (request) =>
@@ -106,7 +114,7 @@ export async function performStep(chain: Chain, step: Step, places: Places): Pro
     }
     const rebuilt = await rebuildDisk(overlay, step.request, {
       ...options,
-      upperPath: writtenFiles(places).upper,
+      upperPath: upper,
       parentHeader: strategy === 'rebuild' ? chain.header : undefined,
     });
     await using disk = rebuilt.overlay;

@@ -72,24 +72,27 @@ test.for([
   },
 );
 
-test.each(ISOLATIONS)('rebuildDisk, isolated: %s, answers an abort while its source is stuck', async (isolation) => {
-  const disk = await makeStuckDisk('read', 3);
-  const upperPath = path.join(await makeScratch(), 'new');
-  const controller = new AbortController();
-  const reason = new Error('enough');
-  const options = { isolation, signal: controller.signal };
-  const rebuild = rebuildDisk(disk, { size: GIB, upperPath }, options);
-  const measure = rebuiltSize(disk, { free: 0 }, options);
-  for (const call of [rebuild, measure]) call.catch(() => {});
-  await waitUntilStuck(disk);
-  const started = performance.now();
-  controller.abort(reason);
-  await expect(rebuild).rejects.toBe(reason);
-  await expect(measure).rejects.toBe(reason);
-  expect(performance.now() - started).toBeLessThan(STUCK_MS / 2);
-  await disk.close();
-  expect(performance.now() - started).toBeGreaterThan(STUCK_MS / 2);
-});
+test.each(ISOLATIONS)(
+  'rebuildDisk, isolated: %s, answers an abort while its source is stuck',
+  async (isolation) => {
+    const disk = await makeStuckDisk('read', 3);
+    const upperPath = path.join(await makeScratch(), 'new');
+    const controller = new AbortController();
+    const reason = new Error('enough');
+    const options = { isolation, signal: controller.signal };
+    const rebuild = rebuildDisk(disk, { size: GIB, upperPath }, options);
+    const measure = rebuiltSize(disk, { free: 0 }, options);
+    for (const call of [rebuild, measure]) call.catch(() => {});
+    await waitUntilStuck(disk);
+    const started = performance.now();
+    controller.abort(reason);
+    await expect(rebuild).rejects.toBe(reason);
+    await expect(measure).rejects.toBe(reason);
+    expect(performance.now() - started).toBeLessThan(STUCK_MS / 2);
+    await disk.close();
+    expect(performance.now() - started).toBeGreaterThan(STUCK_MS / 2);
+  },
+);
 
 test('resizeRootfs answers an abort while its source is stuck; the store waits for what is left, and nothing stays behind', async () => {
   const folder = await makeScratch();

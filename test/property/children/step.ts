@@ -1,10 +1,9 @@
-/** Performs one step in a process of its own, whose writes fail. Takes it as JSON, and prints what became of it as JSON. */
+/** Performs one step in a process of its own, whose writes fail. Reads it as JSON, and prints what became of it as JSON. */
 import { readFileSync } from 'node:fs';
 import { RootloomError } from '../../../lib/errors.js';
 import { type Chain, type Places, performStep, type Step } from '../step.js';
 
-const [file] = process.argv.slice(2) as [string];
-const { chain, header, step, places } = JSON.parse(readFileSync(file, 'utf8')) as {
+const { chain, header, step, places } = JSON.parse(readFileSync(0, 'utf8')) as {
   chain: Omit<Chain, 'header'>;
   header: string;
   step: Step;
