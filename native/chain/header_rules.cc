@@ -70,9 +70,7 @@ class Normalizer {
   Status Run() {
     ROOTLOOM_RETURN_IF_ERROR(CheckPrefix());
     ROOTLOOM_RETURN_IF_ERROR(CheckSources());
-    ROOTLOOM_RETURN_IF_ERROR(CheckMappings());
-    JoinNeighbours();
-    OrderSources();
+    ROOTLOOM_RETURN_IF_ERROR(CheckAndJoinMappings());
     ROOTLOOM_RETURN_IF_ERROR(CheckBuilds());
     return RelateBuilds();
   }
@@ -105,58 +103,56 @@ class Normalizer {
     return Status::Ok();
   }
 
-  Status CheckMappings() {
+  // In one pass, for there may be millions: checks the mappings, joins those that read on, and lists the builds that
+  // they refer to by first appearance, and no others.
+  Status CheckAndJoinMappings() {
+    auto& mappings = header_.mappings;
+    std::vector<uint16_t> new_sources(header_.sources.size(), kZeroSource);
+    std::vector<Uuid> ordered;
     uint64_t position = 0;
-    for (size_t index = 0; index < header_.mappings.size(); ++index) {
-      Mapping& mapping = header_.mappings[index];
-      const auto which = [&] { return "mapping " + std::to_string(index); };
-      if (mapping.offset_pages != position) {
-        return Fail(which() + " starts at page " + std::to_string(mapping.offset_pages) + ", page " +
-                    std::to_string(position) + " was expected");
+    size_t kept = 0;
+    for (size_t index = 0; index < mappings.size(); ++index) {
+      Mapping mapping = mappings[index];
+      if (mapping.source == kZeroSource) mapping.storage_pages = 0;
+      const bool listed = mapping.source == kZeroSource || mapping.source < new_sources.size();
+      if (mapping.offset_pages != position || mapping.length_pages == 0 || !listed ||
+          mapping.storage_end_pages() > kMaxPages + 1) {
+        return RefuseMapping(index, mapping, position);
       }
-      if (mapping.length_pages == 0) return Fail(which() + " is empty");
-      if (mapping.source == kZeroSource)
-        mapping.storage_pages = 0;
-      else if (mapping.source >= header_.sources.size())
-        return Fail(which() + " names a build that is not listed");
-      if (mapping.storage_end_pages() > kMaxPages + 1) return Fail(which() + " is stored beyond 16 TiB");
       position = mapping.end_pages();
+      if (mapping.source != kZeroSource) {
+        uint16_t& source = new_sources[mapping.source];
+        if (source == kZeroSource) {
+          source = static_cast<uint16_t>(ordered.size());
+          ordered.push_back(header_.sources[mapping.source]);
+        }
+        mapping.source = source;
+      }
+      if (kept > 0 && ReadsOn(mappings[kept - 1], mapping)) {
+        mappings[kept - 1].length_pages += mapping.length_pages;
+      } else {
+        mappings[kept++] = mapping;
+      }
     }
     if (position != PagesFor(header_.size_bytes)) {
       return Fail("its mappings end at page " + std::to_string(position) + ", the device at page " +
                   std::to_string(PagesFor(header_.size_bytes)));
     }
+    mappings.resize(kept);
+    mappings.shrink_to_fit();
+    header_.sources = std::move(ordered);
     return Status::Ok();
   }
 
-  void JoinNeighbours() {
-    auto& mappings = header_.mappings;
-    size_t kept = 0;
-    for (size_t index = 1; index < mappings.size(); ++index) {
-      if (ReadsOn(mappings[kept], mappings[index])) {
-        mappings[kept].length_pages += mappings[index].length_pages;
-      } else {
-        mappings[++kept] = mappings[index];
-      }
+  Status RefuseMapping(size_t index, const Mapping& mapping, uint64_t position) const {
+    const std::string which = "mapping " + std::to_string(index);
+    if (mapping.offset_pages != position) {
+      return Fail(which + " starts at page " + std::to_string(mapping.offset_pages) + ", page " +
+                  std::to_string(position) + " was expected");
     }
-    if (!mappings.empty()) mappings.resize(kept + 1);
-    mappings.shrink_to_fit();
-  }
-
-  // Lists the builds that mappings refer to by first appearance, and no others.
-  void OrderSources() {
-    std::vector<uint16_t> new_index(header_.sources.size(), kZeroSource);
-    std::vector<Uuid> ordered;
-    for (Mapping& mapping : header_.mappings) {
-      if (mapping.source == kZeroSource) continue;
-      uint16_t& index = new_index[mapping.source];
-      if (index == kZeroSource) {
-        index = static_cast<uint16_t>(ordered.size());
-        ordered.push_back(header_.sources[mapping.source]);
-      }
-      mapping.source = index;
-    }
-    header_.sources = std::move(ordered);
+    if (mapping.length_pages == 0) return Fail(which + " is empty");
+    if (mapping.storage_end_pages() > kMaxPages + 1) return Fail(which + " is stored beyond 16 TiB");
+    return Fail(which + " names a build that is not listed");
   }
 
   Status CheckBuilds() {
@@ -204,26 +200,39 @@ class Normalizer {
   // Checks each mapping against its build's size, and trims the frame tables to what mappings need.
   Status RelateBuilds() {
     std::vector<FrameUse> uses(header_.builds.size());
-    std::vector<size_t> builds_of_sources;
-    for (const Uuid& source : header_.sources) builds_of_sources.push_back(IndexOfBuild(source));
+    std::vector<SourceFacts> facts;
+    for (const Uuid& source : header_.sources) facts.push_back(FactsOf(source));
     for (size_t index = 0; index < header_.mappings.size(); ++index) {
       const Mapping& mapping = header_.mappings[index];
       if (mapping.source == kZeroSource) continue;
-      const size_t build = builds_of_sources[mapping.source];
-      if (build == header_.builds.size()) continue;
-      const BuildData& data = header_.builds[build];
+      const SourceFacts& source = facts[mapping.source];
+      if (mapping.storage_end_pages() <= source.sure_pages) continue;
+      const BuildData& data = header_.builds[source.build];
       const StoredBytes stored = StoredRange(mapping);
       if (data.size_bytes != 0 && stored.end_bytes > data.size_bytes) {
         return Fail("mapping " + std::to_string(index) + " ends at byte " + std::to_string(stored.end_bytes) +
                     " of build " + data.build.ToText() + ", which has " + std::to_string(data.size_bytes));
       }
-      if (!data.table.frames.empty() && !uses[build].Mark(data.table.frames, stored)) {
+      if (!data.table.frames.empty() && !uses[source.build].Mark(data.table.frames, stored)) {
         return Fail("mapping " + std::to_string(index) + " needs bytes of build " + data.build.ToText() +
                     " that are in none of its frames");
       }
     }
     for (size_t build = 0; build < uses.size(); ++build) uses[build].Trim(header_.builds[build].table.frames);
     return Status::Ok();
+  }
+
+  struct SourceFacts {
+    size_t build;         // its index, if it is described
+    uint64_t sure_pages;  // mappings that end there or before are stored in it, and there is nothing to note of them
+  };
+
+  SourceFacts FactsOf(const Uuid& source) const {
+    const size_t build = IndexOfBuild(source);
+    if (build == header_.builds.size()) return {build, UINT64_MAX};
+    const BuildData& data = header_.builds[build];
+    if (!data.table.frames.empty()) return {build, 0};
+    return {build, data.size_bytes == 0 ? UINT64_MAX : data.size_bytes / kPageBytes};
   }
 
   size_t IndexOfBuild(const Uuid& id) const {

@@ -2,10 +2,9 @@
 //
 //   prefix | u8 flags | u32 inner size | one LZ4 frame (inner)
 //   inner = builds section, then the mapping section: V4 u32 count and records, V5 columns
-#include <memory>
-
 #include "native/chain/header_layout.h"
 #include "native/chain/lz4_frame.h"
+#include "native/util/large_buffer.h"
 
 namespace rootloom {
 
@@ -47,11 +46,11 @@ Status ReadFramed(ByteReader& reader, Header& header) {
   if (!Lz4CanHold(packed.size(), inner_bytes)) {
     return CorruptHeader("its packed part cannot hold the " + std::to_string(inner_bytes) + " bytes it claims");
   }
-  // Not zeroed: all of it is overwritten, or not looked at.
-  const auto inner = std::make_unique_for_overwrite<std::byte[]>(inner_bytes);
-  const std::span<std::byte> target(inner.get(), inner_bytes);
-  if (Status status = UnpackLz4Frame(packed, target); !status.ok()) return CorruptHeader(status.failure().detail);
-  return ReadInner(target, header);
+  LargeBuffer inner(inner_bytes);
+  if (Status status = UnpackLz4Frame(packed, inner.span()); !status.ok()) {
+    return CorruptHeader(status.failure().detail);
+  }
+  return ReadInner(inner.span(), header);
 }
 
 Status WriteFramed(const Header& header, ByteWriter& writer) {

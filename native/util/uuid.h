@@ -17,6 +17,14 @@ struct Uuid {
   std::array<uint8_t, 16> bytes{};
 
   auto operator<=>(const Uuid&) const = default;
+  // Headers of a million mappings compare as often; what the compiler makes of the array calls memcmp.
+  bool operator==(const Uuid& other) const {
+    uint64_t mine[2];
+    uint64_t others[2];
+    std::memcpy(mine, bytes.data(), sizeof mine);
+    std::memcpy(others, other.bytes.data(), sizeof others);
+    return mine[0] == others[0] && mine[1] == others[1];
+  }
   bool is_nil() const { return *this == Uuid(); }
 
   // Lower-case text of the form 01234567-89ab-cdef-0123-456789abcdef.
