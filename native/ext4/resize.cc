@@ -18,8 +18,9 @@ constexpr uint64_t kRehearsalSlackBytes = 16 << 20;
 // A disk's size is a multiple of this, whatever the filesystem's blocks.
 constexpr uint64_t kDiskStepBytes = 4096;
 // e2fsck's numbers for sums that are not those of the bitmaps (free inodes, directories and blocks, of a group and of
-// all), and for a quota file that says something else than the files do.
-constexpr std::array<uint32_t, 6> kWrongSums = {0x05000b, 0x05000c, 0x05000d, 0x05000e, 0x05000f, 0x060002};
+// all), for checksums of the bitmaps, and for a quota file that says something else than the files do.
+constexpr std::array<uint32_t, 8> kWrongSums = {0x05000b, 0x05000c, 0x05000d, 0x05000e,
+                                                0x05000f, 0x05001a, 0x05001b, 0x060002};
 
 struct EngineResult {
   uint64_t new_blocks = 0;
