@@ -54,7 +54,8 @@ async function makeResizedBuild(
     await using disk = resized;
     const id = randomUUID();
     const sealed = await disk.seal(id, options);
-    const clean = await describeProvenance(disk.overlay, await readFile(sealed.headerPath), engine);
+    const header = await readFile(sealed.headerPath);
+    const clean = await describeProvenance(disk.overlay, header, engine, report);
     const description = { phase: 'base', ...describeOrigin(source, strategy), clean } as const;
     const publishing = publishBuild(
       store,

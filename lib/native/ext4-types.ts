@@ -49,6 +49,8 @@ export interface ResizeReport {
   io: IoReport;
   /** Of the check of the result. */
   checkIo: IoReport;
+  /** The filesystem as it is then. */
+  after: Ext4Stats;
 }
 
 export interface FreeSpaceRequest {

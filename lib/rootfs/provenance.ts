@@ -9,6 +9,7 @@
  */
 import type { Device } from '../native/device.js';
 import { ext4 } from '../native/ext4.js';
+import type { Ext4Stats } from '../native/ext4-types.js';
 import type { EngineOptions } from '../native/isolation.js';
 import { digestBytes } from '../util/digest.js';
 
@@ -33,14 +34,18 @@ async function takeProvenance(
   return { headerSha256: digestBytes(header), superblockSha256: digestBytes(superblock) };
 }
 
-/** The provenance of a disk about to be published; undefined when its filesystem is not clean. */
+/**
+ * The provenance of a disk about to be published; undefined when its filesystem is not clean. `known` is for whoever has seen
+ * already whether it is.
+ */
 export async function describeProvenance(
   disk: Device,
   header: Uint8Array,
   options: ProvenanceCall = {},
+  known?: Pick<Ext4Stats, 'clean'>,
 ): Promise<DiskProvenance | undefined> {
   const { signal, isolation, scratchFolder } = options;
-  const { clean } = await ext4.stats(disk, { signal, isolation, scratchFolder });
+  const { clean } = known ?? (await ext4.stats(disk, { signal, isolation, scratchFolder }));
   return clean ? await takeProvenance(disk, header, options) : undefined;
 }
 

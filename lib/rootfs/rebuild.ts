@@ -69,12 +69,13 @@ export async function rebuildDisk(
   const { overlay, parentHeader: newHeader, ...counts } = rebuilt;
   try {
     if ('free' in request) await resizeDisk(overlay, request, options);
-    const { availableBytes: free, sizeBytes: filesystemSize } = await ext4.stats(overlay, options);
+    const { availableBytes: free, sizeBytes: filesystemSize, clean } = await ext4.stats(overlay, options);
     const report = {
       ...counts,
       oldSize,
       newSize: overlay.size,
       filesystemSize,
+      clean,
       free,
       resultChecked: false,
     };

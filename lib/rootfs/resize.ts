@@ -28,6 +28,8 @@ export interface ResizeReport {
   filesystemSize: number;
   /** Free for the user afterwards: what `df` in the guest calls available. */
   free: number;
+  /** True when the filesystem is clean in every respect that it can tell of itself: see `Ext4Stats`. */
+  clean: boolean;
   /** True when e2fsck looked at the result: after a shrink, and where metadata had to move. */
   resultChecked: boolean;
   /** What the engine read and wrote: metadata, and content that had to move. The sum of its passes, which are rarely more than one. */
@@ -64,6 +66,8 @@ function roundUp(bytes: number): number {
 class Resizing {
   #io = NO_IO;
   #resultChecked = false;
+  /** Of the filesystem as it is; undefined before the first look at it. */
+  #stats: Ext4Stats | undefined;
   readonly #oldSize: number;
 
   constructor(
@@ -73,12 +77,8 @@ class Resizing {
     this.#oldSize = disk.size;
   }
 
-  stats(): Promise<Ext4Stats> {
-    return ext4.stats(this.disk, this.options);
-  }
-
   async available(): Promise<number> {
-    return (await this.stats()).availableBytes;
+    return (await this.#currentStats()).availableBytes;
   }
 
   async setSize(size: number): Promise<void> {
@@ -98,13 +98,19 @@ class Resizing {
   }
 
   async report(): Promise<ResizeReport> {
-    const { sizeBytes: filesystemSize, availableBytes: free } = await this.stats();
-    const [oldSize, newSize] = [this.#oldSize, this.disk.size];
-    return { oldSize, newSize, filesystemSize, free, resultChecked: this.#resultChecked, io: this.#io };
+    const { sizeBytes: filesystemSize, availableBytes: free, clean } = await this.#currentStats();
+    const [oldSize, newSize, resultChecked] = [this.#oldSize, this.disk.size, this.#resultChecked];
+    return { oldSize, newSize, filesystemSize, free, clean, resultChecked, io: this.#io };
+  }
+
+  async #currentStats(): Promise<Ext4Stats> {
+    this.#stats ??= await ext4.stats(this.disk, this.options);
+    return this.#stats;
   }
 
   async #resizeFilesystem(size: number | 'minimum'): Promise<number> {
-    const { newSize, checked, io } = await ext4.resize(this.disk, { size }, this.options);
+    const { newSize, checked, io, after } = await ext4.resize(this.disk, { size }, this.options);
+    this.#stats = after;
     this.#io = addIo(this.#io, io);
     this.#resultChecked ||= checked;
     return newSize;

@@ -59,16 +59,6 @@ Napi::Value ToValue(Napi::Env env, const std::vector<E2fsckProblem>& problems) {
   return array;
 }
 
-Napi::Value ToValue(Napi::Env env, const ResizeReport& report) {
-  Napi::Object object = Napi::Object::New(env);
-  object.Set("oldSize", FromBytes(env, report.old_size_bytes));
-  object.Set("newSize", FromBytes(env, report.new_size_bytes));
-  object.Set("checked", report.checked);
-  object.Set("io", ToIoReport(env, report.io));
-  object.Set("checkIo", ToIoReport(env, report.check_io));
-  return object;
-}
-
 Napi::Value ToValue(Napi::Env env, const FsckReport& report) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("exitBits", report.exit_bits);
@@ -113,6 +103,17 @@ Napi::Value ToValue(Napi::Env env, const Ext4Stats& stats) {
   object.Set("mountedTime", Napi::Number::New(env, static_cast<double>(stats.mounted_time)));
   object.Set("writtenTime", Napi::Number::New(env, static_cast<double>(stats.written_time)));
   object.Set("checkedTime", Napi::Number::New(env, static_cast<double>(stats.checked_time)));
+  return object;
+}
+
+Napi::Value ToValue(Napi::Env env, const ResizeReport& report) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("oldSize", FromBytes(env, report.old_size_bytes));
+  object.Set("newSize", FromBytes(env, report.new_size_bytes));
+  object.Set("checked", report.checked);
+  object.Set("io", ToIoReport(env, report.io));
+  object.Set("checkIo", ToIoReport(env, report.check_io));
+  object.Set("after", ToValue(env, report.after));
   return object;
 }
 

@@ -165,7 +165,10 @@ Result<ResizeReport> Resize(std::shared_ptr<Device> device, const ResizeRequest&
   ROOTLOOM_ASSIGN_OR_RETURN(const uint64_t target_blocks,
                             FindTarget(*filesystem, device, request, make_scratch, context));
   report.io = filesystem->io().counts();
-  if (target_blocks == current_blocks) return report;
+  if (target_blocks == current_blocks) {
+    ROOTLOOM_ASSIGN_OR_RETURN(report.after, ReadStats(std::move(device), context));
+    return report;
+  }
 
   const bool shrinks = target_blocks < current_blocks;
   const uint64_t reserved_blocks = MaxGrownBlocks(fs);
@@ -188,6 +191,7 @@ Result<ResizeReport> Resize(std::shared_ptr<Device> device, const ResizeRequest&
   report.io += io_before;
   report.checked = needs_check;
   if (needs_check) ROOTLOOM_RETURN_IF_ERROR(CheckResult(device, request.time, report.check_io, context));
+  ROOTLOOM_ASSIGN_OR_RETURN(report.after, ReadStats(std::move(device), context));
   return report;
 }
 

@@ -18,6 +18,7 @@
 
 #include "native/block/device.h"
 #include "native/ext4/io_counts.h"
+#include "native/ext4/stats.h"
 #include "native/util/call_context.h"
 #include "native/util/status.h"
 
@@ -38,6 +39,7 @@ struct ResizeReport {
   IoCounts io;           // of opening and resizing, without rehearsals
   bool checked = false;  // e2fsck has looked at the result
   IoCounts check_io;     // of that
+  Ext4Stats after;       // of the filesystem as it is then
 };
 
 // Resizes the filesystem on device. The device must already be large enough, and keeps its size.

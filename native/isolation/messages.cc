@@ -31,16 +31,6 @@ void Fields(Archive& archive, T& counts) {
   archive.Number(counts.prefetch_calls);
 }
 
-static_assert(sizeof(ResizeReport) == 2 * 8 + 2 * sizeof(IoCounts) + 8);
-template <typename Archive, Is<ResizeReport> T>
-void Fields(Archive& archive, T& report) {
-  archive.Number(report.old_size_bytes);
-  archive.Number(report.new_size_bytes);
-  Fields(archive, report.io);
-  archive.Flag(report.checked);
-  Fields(archive, report.check_io);
-}
-
 template <typename Archive, Is<E2fsckProblem> T>
 void Fields(Archive& archive, T& problem) {
   archive.Number(problem.code);
@@ -106,6 +96,17 @@ void Fields(Archive& archive, T& stats) {
   archive.Number(stats.mounted_time);
   archive.Number(stats.written_time);
   archive.Number(stats.checked_time);
+}
+
+static_assert(sizeof(ResizeReport) == 2 * 8 + 2 * sizeof(IoCounts) + 8 + sizeof(Ext4Stats));
+template <typename Archive, Is<ResizeReport> T>
+void Fields(Archive& archive, T& report) {
+  archive.Number(report.old_size_bytes);
+  archive.Number(report.new_size_bytes);
+  Fields(archive, report.io);
+  archive.Flag(report.checked);
+  Fields(archive, report.check_io);
+  Fields(archive, report.after);
 }
 
 template <typename Archive, Is<Timestamp> T>

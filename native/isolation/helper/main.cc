@@ -63,12 +63,19 @@ HelperAnswer Answer(HelperRequest request, UniqueFd target_socket) {
       .give_entries =
           [](const std::vector<WalkEntry>& entries) { return Send(HelperMessage::kEntries, EncodeEntries(entries)); },
       .give_runs = [](std::span<const ContentRun> runs) { return Send(HelperMessage::kRuns, EncodeRuns(runs)); }};
-  task.device = std::make_shared<RemoteDevice>(UniqueFd(kDiskFd), task.request.device, announce);
+  const auto device = std::make_shared<RemoteDevice>(UniqueFd(kDiskFd), task.request.device, announce);
+  task.device = device;
+  std::shared_ptr<RemoteDevice> target;
   if (task.request.target) {
-    task.target = std::make_shared<RemoteDevice>(std::move(target_socket), *task.request.target);
+    target = std::make_shared<RemoteDevice>(std::move(target_socket), *task.request.target);
+    task.target = target;
   }
   try {
-    return RunOperation(task, {.stop = {}, .report = ProgressSender()});
+    HelperAnswer answer = RunOperation(task, {.stop = {}, .report = ProgressSender()});
+    if (!answer.ok()) return answer;
+    ROOTLOOM_RETURN_IF_ERROR(device->SendGathered());
+    if (target != nullptr) ROOTLOOM_RETURN_IF_ERROR(target->SendGathered());
+    return answer;
   } catch (const std::bad_alloc&) {
     return Status::Errno("work on the filesystem of", task.request.device.name, ENOMEM);
   }

@@ -18,6 +18,8 @@ namespace {
 
 // Of one request without a payload: the largest whole number of the largest blocks that 32 bits hold.
 constexpr uint64_t kMaxRangeBytes = uint64_t{1} << 31;
+// Of writes that are gathered.
+constexpr size_t kMaxGatheredBytes = 256 << 10;
 
 const char* OperationOf(Command command) {
   switch (command) {
@@ -135,6 +137,7 @@ Status RemoteDevice::Run(const Call& call) {
 }
 
 Status RemoteDevice::DoRead(uint64_t offset_bytes, std::span<std::byte> buffer) {
+  ROOTLOOM_RETURN_IF_ERROR(SendGathered());
   while (!buffer.empty()) {
     const std::span<std::byte> piece = buffer.first(std::min<size_t>(buffer.size(), nbd::kMaxPayloadBytes));
     // In one piece: what is known here of an answer is its length, not how many holes are in it.
@@ -162,6 +165,25 @@ Status RemoteDevice::DoRead(uint64_t offset_bytes, std::span<std::byte> buffer) 
 }
 
 Status RemoteDevice::DoWrite(uint64_t offset_bytes, std::span<const std::byte> data, Durability durability) {
+  const bool continues = offset_bytes == gathered_offset_bytes_ + gathered_.size();
+  if (!continues || gathered_.size() + data.size() > kMaxGatheredBytes) ROOTLOOM_RETURN_IF_ERROR(SendGathered());
+  if (durability == Durability::kDurable || data.size() > kMaxGatheredBytes) {
+    ROOTLOOM_RETURN_IF_ERROR(SendGathered());
+    return WriteNow(offset_bytes, data, durability);
+  }
+  if (gathered_.empty()) gathered_offset_bytes_ = offset_bytes;
+  gathered_.insert(gathered_.end(), data.begin(), data.end());
+  return Status::Ok();
+}
+
+Status RemoteDevice::SendGathered() {
+  if (gathered_.empty()) return Status::Ok();
+  const Status written = WriteNow(gathered_offset_bytes_, gathered_, Durability::kBuffered);
+  gathered_.clear();
+  return written;
+}
+
+Status RemoteDevice::WriteNow(uint64_t offset_bytes, std::span<const std::byte> data, Durability durability) {
   const uint16_t flags = durability == Durability::kDurable ? nbd::kCommandFlagFua : 0;
   while (!data.empty()) {
     const std::span<const std::byte> piece = data.first(std::min<size_t>(data.size(), nbd::kMaxPayloadBytes));
@@ -174,6 +196,7 @@ Status RemoteDevice::DoWrite(uint64_t offset_bytes, std::span<const std::byte> d
 }
 
 Status RemoteDevice::DoZero(Range range, Durability durability) {
+  ROOTLOOM_RETURN_IF_ERROR(SendGathered());
   const uint16_t flags = durability == Durability::kDurable ? nbd::kCommandFlagFua : 0;
   for (uint64_t offset = range.offset_bytes; offset < range.end_bytes(); offset += kMaxRangeBytes) {
     const Range piece{offset, std::min(kMaxRangeBytes, range.end_bytes() - offset)};
@@ -183,6 +206,7 @@ Status RemoteDevice::DoZero(Range range, Durability durability) {
 }
 
 Status RemoteDevice::DoTrim(Range range) {
+  ROOTLOOM_RETURN_IF_ERROR(SendGathered());
   for (uint64_t offset = range.offset_bytes; offset < range.end_bytes(); offset += kMaxRangeBytes) {
     const Range piece{offset, std::min(kMaxRangeBytes, range.end_bytes() - offset)};
     ROOTLOOM_RETURN_IF_ERROR(Run({.command = Command::kTrim, .range = piece}));
@@ -190,7 +214,10 @@ Status RemoteDevice::DoTrim(Range range) {
   return Status::Ok();
 }
 
-Status RemoteDevice::Flush() { return Run({.command = Command::kFlush, .range = {0, 0}}); }
+Status RemoteDevice::Flush() {
+  ROOTLOOM_RETURN_IF_ERROR(SendGathered());
+  return Run({.command = Command::kFlush, .range = {0, 0}});
+}
 
 Result<std::optional<uint64_t>> RemoteDevice::AddExtents(Range range, ExtentList& extents) {
   const Call call{.command = Command::kBlockStatus, .range = range};
@@ -216,6 +243,7 @@ Result<std::optional<uint64_t>> RemoteDevice::AddExtents(Range range, ExtentList
 }
 
 Result<std::vector<Extent>> RemoteDevice::DoExtents(Range range, size_t max_count) {
+  ROOTLOOM_RETURN_IF_ERROR(SendGathered());
   ExtentList extents(max_count);
   for (uint64_t offset = range.offset_bytes; offset < range.end_bytes();) {
     const Range piece{offset, std::min(kMaxRangeBytes, range.end_bytes() - offset)};

@@ -1,13 +1,15 @@
 // RemoteDevice: the helper's end of a device that its owner serves over the NBD protocol on a socket.
 //
-// One request at a time, each answered before the next: libext2fs works the same way. There is no handshake; the
-// session has structured replies and base:allocation. The owner is trusted: an answer that breaks the protocol is a
-// failure, and every later call fails, too.
+// One request at a time, each answered before the next: libext2fs works the same way. But writes that follow each other
+// on the disk, as those of tables do, are gathered and sent as one, for each request costs two changes of process. There
+// is no handshake; the session has structured replies and base:allocation. The owner is trusted: an answer that breaks
+// the protocol is a failure, and every later call fails, too.
 #pragma once
 
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "native/block/device.h"
 #include "native/isolation/messages.h"
@@ -17,7 +19,8 @@ namespace rootloom {
 
 class ExtentList;
 
-// Not thread-safe, unlike other devices: the helper has one thread.
+// Not thread-safe, unlike other devices: the helper has one thread. What a write gets for an answer, a later call may
+// be the first to tell: SendGathered at the latest, which has to be the last.
 class RemoteDevice final : public Device {
  public:
   // announce is given what will be read, for the owner.
@@ -32,6 +35,9 @@ class RemoteDevice final : public Device {
   bool writable() const override { return facts_.writable; }
   Status Flush() override;
 
+  // Sends the writes that are gathered.
+  Status SendGathered();
+
  protected:
   Status DoRead(uint64_t offset_bytes, std::span<std::byte> buffer) override;
   Status DoWrite(uint64_t offset_bytes, std::span<const std::byte> data, Durability durability) override;
@@ -44,6 +50,8 @@ class RemoteDevice final : public Device {
   struct Call;
   struct Reply;
 
+  // Writes all at once.
+  Status WriteNow(uint64_t offset_bytes, std::span<const std::byte> data, Durability durability);
   Status Send(const Call& call);
   // The header of the reply to the last call, with the payload of an error read.
   Result<Reply> ReceiveReply(const Call& call);
@@ -58,6 +66,8 @@ class RemoteDevice final : public Device {
   const UniqueFd socket_;
   const DeviceFacts facts_;
   const Announce announce_;
+  std::vector<std::byte> gathered_;
+  uint64_t gathered_offset_bytes_ = 0;
   uint64_t last_cookie_ = 0;
   bool broken_ = false;
 };

@@ -72,7 +72,7 @@ uint64_t WriteToDisk(const HelperRequest& request) {
   RemoteDevice device(UniqueFd(kDiskFd),
                       {.name = "disk", .size_bytes = request.device.size_bytes, .block_size = 4096, .writable = true});
   const std::vector<std::byte> junk(4096, std::byte{0x77});
-  return device.Write(0, junk).ok() ? 1 : 0;
+  return device.Write(0, junk).ok() && device.SendGathered().ok() ? 1 : 0;
 }
 
 std::map<std::string, Deed> Deeds(const HelperRequest& request) {
