@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { execa } from 'execa';
 import type { Cleaner } from '../../lib/index.js';
 import { withCleaner } from '../../lib/util/cleaner.js';
 import { describeMachine, versionOf } from './machine.js';
@@ -60,7 +61,9 @@ export async function runBenchmark(
       await benchmark.run({
         ...{ quick, rounds: count, folder, cleaner },
         async point(spec) {
-          const result = await measurePoint(spec, { warmup: quick ? 0 : 1, counted: count });
+          // Or a peer that syncs would wait for what the one before it has written or removed, and be measured by it.
+          const beforeEach = () => execa('sync', ['--file-system', folder]);
+          const result = await measurePoint(spec, { warmup: quick ? 0 : 1, counted: count, beforeEach });
           report.points.push(result);
           return result;
         },

@@ -72,13 +72,19 @@ export interface Rounds {
   /** Run first, to warm the caches, and thrown away. */
   warmup: number;
   counted: number;
+  /** Runs before each turn, unmeasured. */
+  beforeEach: () => Promise<unknown>;
 }
 
 /** A B C, A B C, …: every peer sees the same warm caches and the same neighbours on the machine. */
-export async function measurePoint(spec: PointSpec, { warmup, counted }: Rounds): Promise<PointResult> {
+export async function measurePoint(
+  spec: PointSpec,
+  { warmup, counted, beforeEach }: Rounds,
+): Promise<PointResult> {
   const samples = new Map<string, Sample[]>(Object.keys(spec.peers).map((peer) => [peer, []]));
   for (let round = 0; round < warmup + counted; round += 1) {
     for (const [peer, run] of Object.entries(spec.peers)) {
+      await beforeEach();
       const sample = await run();
       if (round >= warmup) samples.get(peer)?.push(sample);
     }

@@ -165,11 +165,11 @@ async function removeSnapshot({ memoryFile, stateFile }: VmSnapshot, context: Ph
 async function sealSnapshot(snapshot: VmSnapshot, context: PhaseContext): Promise<SnapshotFiles> {
   const dataPath = path.join(context.staging, 'memfile');
   const headerPath = path.join(context.staging, 'memfile.header');
-  await context.step('seal memory', async (options) => {
+  const { diffSha256 } = await context.step('seal memory', async (options) => {
     await using memory = await openFileDevice(snapshot.memoryFile, { signal: context.signal });
     const { buildId } = context;
     const request = { buildId, blockSize: DISK_BLOCK_BYTES, diffPath: dataPath, headerPath };
-    await sealDevice(memory, request, options);
+    return await sealDevice(memory, request, options);
   });
-  return { memory: { dataPath, headerPath }, snapfilePath: snapshot.stateFile };
+  return { memory: { dataPath, headerPath, diffSha256 }, snapfilePath: snapshot.stateFile };
 }

@@ -78,7 +78,7 @@ export class WorkDisk implements AsyncDisposable {
     const parent = this.parentHeader === undefined ? {} : { parentHeader: this.parentHeader };
     const report = await sealOverlay(
       this.overlay,
-      { buildId, diffPath: dataPath, headerPath, ...parent },
+      { buildId, diffPath: dataPath, headerPath, ...parent, digest: true },
       options,
     );
     return { dataPath, headerPath, diffSha256: report.diffSha256, report };

@@ -58,6 +58,8 @@ export interface SealOverlayRequest extends SealRequest {
    * cut was sealed as. Without it the new build stands alone.
    */
   parentHeader?: Uint8Array | undefined;
+  /** Reports the diff's digest in any case. */
+  digest?: boolean | undefined;
 }
 
 export interface SealDeviceRequest extends SealRequest {
@@ -77,7 +79,7 @@ export interface SealReport {
   zeroBlocks: number;
   /** Blocks that were written, but equal what the parent holds. */
   droppedBlocks: number;
-  /** Of the stored diff, in hexadecimal; there when the build stands alone. */
+  /** Of the stored diff, in hexadecimal; there when it was asked for, or the build stands alone. */
   diffSha256?: string;
 }
 

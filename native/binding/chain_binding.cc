@@ -257,6 +257,7 @@ SealTarget ToSealTarget(const Napi::Object& options) {
                     .diff_path = GetText(options, "diffPath"),
                     .header_path = GetText(options, "headerPath")};
   if (FindBytes(options, "version")) target.version = ToUint32(options.Get("version"), "version");
+  target.digest = options.Get("digest").ToBoolean();
   return target;
 }
 
@@ -273,7 +274,7 @@ Finish FinishWith(const SealReport& report) {
   };
 }
 
-// sealOverlay(overlay or cut, { buildId, diffPath, headerPath, parentHeader?, version? }, onProgress?) → call → report
+// sealOverlay(overlay or cut, { buildId, diffPath, headerPath, parentHeader?, version?, digest? }, onProgress?) → call → report
 Napi::Value SealOverlayCall(const Napi::CallbackInfo& info) {
   const auto device = FromHandle<Device>(info[0]);
   const auto overlay = std::dynamic_pointer_cast<OverlayDevice>(device);

@@ -186,6 +186,7 @@ Result<SealReport> SealCut(OverlayCut& cut, const Header* parent, const SealTarg
   const auto own_source = static_cast<uint16_t>(parent == nullptr ? 0 : parent->sources.size());
   ROOTLOOM_ASSIGN_OR_RETURN(DiffWriter diff, DiffWriter::Create(target.diff_path, own_source));
   const uint64_t written_blocks = view.upper->states().data_count() + view.upper->states().zero_count();
+  const bool digests = target.digest || parent == nullptr;
   Sha256 digest;
   if (parent == nullptr) diff.WriteDirectly(shape.size_bytes);
   SealQueue queue({.writer = diff,
@@ -193,7 +194,7 @@ Result<SealReport> SealCut(OverlayCut& cut, const Header* parent, const SealTarg
                    .base = parent == nullptr ? nullptr : view.below.get(),
                    .total_bytes = parent == nullptr ? shape.size_bytes : written_blocks * cut.block_size(),
                    .context = context,
-                   .digest = parent == nullptr ? &digest : nullptr});
+                   .digest = digests ? &digest : nullptr});
   ROOTLOOM_RETURN_IF_ERROR(AddCut(cut, *view.upper, parent, context, queue));
   ROOTLOOM_RETURN_IF_ERROR(queue.Finish());
   // Only now: what is lost from here on has been read before.
@@ -202,10 +203,8 @@ Result<SealReport> SealCut(OverlayCut& cut, const Header* parent, const SealTarg
   ROOTLOOM_ASSIGN_OR_RETURN(const auto header, MakeHeader(parent, target, shape, diff));
   ROOTLOOM_RETURN_IF_ERROR(Finish(diff, header, target.header_path, context));
   SealReport report = MakeReport(shape, diff, queue.counts());
-  if (parent == nullptr) {
-    CountSkippedZeros(cut.block_size(), report);
-    report.diff_sha256 = digest.TakeHex();
-  }
+  if (parent == nullptr) CountSkippedZeros(cut.block_size(), report);
+  if (digests) report.diff_sha256 = digest.TakeHex();
   return report;
 }
 

@@ -28,6 +28,8 @@ struct SealTarget {
   std::string header_path;
   // 3, 4 or 5. Without it, that of a V4 or V5 parent, else 3.
   std::optional<uint32_t> version;
+  // Tells the diff's digest also where there is a parent. It is taken as the data goes by, by one thread at a time.
+  bool digest = false;
 };
 
 struct SealReport {
@@ -36,7 +38,7 @@ struct SealReport {
   uint64_t data_blocks = 0;     // stored
   uint64_t zero_blocks = 0;     // found or recorded as zero, stored nowhere
   uint64_t dropped_blocks = 0;  // written, but equal to what the parent holds
-  std::string diff_sha256;      // of the stored diff, in hexadecimal, when the build stands alone; else empty
+  std::string diff_sha256;  // of the stored diff, in hexadecimal, when asked for or the build stands alone; else empty
 };
 
 // Seals cut as a child of the build that parent describes: generation one higher, the same base build and block size,

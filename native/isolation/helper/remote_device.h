@@ -1,9 +1,9 @@
 // RemoteDevice: the helper's end of a device that its owner serves over the NBD protocol on a socket.
 //
 // One request at a time, each answered before the next: libext2fs works the same way. But writes that follow each other
-// on the disk, as those of tables do, are gathered and sent as one, for each request costs two changes of process. There
-// is no handshake; the session has structured replies and base:allocation. The owner is trusted: an answer that breaks
-// the protocol is a failure, and every later call fails, too.
+// on the disk, as those of tables do, are gathered and sent as one, for each request costs two changes of process.
+// There is no handshake; the session has structured replies and base:allocation. The owner is trusted: an answer that
+// breaks the protocol is a failure, and every later call fails, too.
 #pragma once
 
 #include <functional>

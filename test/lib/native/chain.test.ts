@@ -49,13 +49,14 @@ async function open(number: number): Promise<Device> {
 async function build(
   number: number,
   change: (overlay: OverlayDevice) => Promise<void>,
-  options: { size?: number; version?: number } = {},
+  options: { size?: number; version?: number; digest?: boolean } = {},
 ): Promise<SealReport> {
   await using base = number === 0 ? createZeroDevice({ size: options.size ?? 0 }) : await open(number - 1);
   await using overlay = await createOverlay(base, { upperPath: path.join(folder, 'upper') });
   await change(overlay);
   const parentHeader = number === 0 ? undefined : await readFile(headerPath(number - 1));
-  return sealOverlay(overlay, { ...target(number), parentHeader, version: options.version });
+  const { version, digest } = options;
+  return sealOverlay(overlay, { ...target(number), parentHeader, version, digest });
 }
 
 async function contentOf(device: Device): Promise<Buffer> {
@@ -118,6 +119,13 @@ test('sealOverlay stores what changed, once, and never zeros', async () => {
   });
   expect(second).toMatchObject({ size: 32 * BLOCK, diffBytes: BLOCK, dataBlocks: 1, droppedBlocks: 3 });
   expect((await stat(diffPath(1))).size).toBe(BLOCK);
+  expect(second.diffSha256).toBeUndefined();
+  const third = await build(2, (overlay) => overlay.write(BLOCK, randomBytes(2 * BLOCK)), { digest: true });
+  expect(third.diffSha256).toBe(
+    createHash('sha256')
+      .update(await readFile(diffPath(2)))
+      .digest('hex'),
+  );
   await using chain = await open(1);
   expect(await chain.extents(0, chain.size)).toEqual([
     { offset: 0, length: 4 * BLOCK, kind: 'data' },

@@ -28,8 +28,13 @@ function makeSpec(calls: string[] = []): PointSpec {
   };
 }
 
+/** Rounds of a test, and what is to run before each turn. */
+function rounds(counted: number, beforeEach = async () => {}) {
+  return { warmup: 1, counted, beforeEach };
+}
+
 async function makeReport(): Promise<Report> {
-  const points = [await measurePoint(makeSpec(), { warmup: 1, counted: 3 })];
+  const points = [await measurePoint(makeSpec(), rounds(3))];
   return { name: 'x', title: 'X', machine: { node: 'v1' }, rounds: 3, points, notes: ['A remark.'] };
 }
 
@@ -44,8 +49,13 @@ test('summarize tells how far samples are apart', () => {
 
 test('measurePoint lets peers take turns, throws the first round away, and judges goals', async () => {
   const calls: string[] = [];
-  const { peers, goals } = await measurePoint(makeSpec(calls), { warmup: 1, counted: 3 });
-  expect(calls).toEqual(Array.from({ length: 4 }, () => ['ours', 'theirs']).flat());
+  const { peers, goals } = await measurePoint(
+    makeSpec(calls),
+    rounds(3, async () => {
+      calls.push('-');
+    }),
+  );
+  expect(calls).toEqual(Array.from({ length: 4 }, () => ['-', 'ours', '-', 'theirs']).flat());
   expect(peers).toMatchObject([
     { peer: 'ours', median: 2, least: 1, most: 3, ratio: 1 },
     { peer: 'theirs', median: 20, ratio: 10 },
@@ -57,14 +67,12 @@ test('measurePoint lets peers take turns, throws the first round away, and judge
 });
 
 test('measurePoint takes more for better where the unit says so', async () => {
-  const { goals } = await measurePoint({ ...makeSpec(), unit: 'IOPS' }, { warmup: 1, counted: 3 });
+  const { goals } = await measurePoint({ ...makeSpec(), unit: 'IOPS' }, rounds(3));
   expect(goals.map(({ isMet }) => isMet)).toEqual([false, true]);
 });
 
 test('measurePoint refuses a reference that is no peer', async () => {
-  await expect(
-    measurePoint({ ...makeSpec(), reference: 'nobody' }, { warmup: 1, counted: 1 }),
-  ).rejects.toThrow(TypeError);
+  await expect(measurePoint({ ...makeSpec(), reference: 'nobody' }, rounds(1))).rejects.toThrow(TypeError);
 });
 
 test('formatReport shows the figures, and a missed goal as missed', async () => {

@@ -10,6 +10,7 @@
 #include "native/chain/chain_device.h"
 #include "native/chain/seal.h"
 #include "native/util/file_io.h"
+#include "native/util/sha256.h"
 #include "test/native/chain/compress.h"
 
 namespace rootloom::testing {
@@ -33,6 +34,10 @@ inline void ExpectSoundBuild(const SealTarget& target, const SealReport& report,
     stored_pages = mapping.storage_end_pages();
   }
   EXPECT_EQ(stored_pages * kPageBytes, report.diff_bytes);
+  EXPECT_TRUE(!target.digest || !report.diff_sha256.empty());
+  Sha256 digest;
+  digest.Update(diff);
+  EXPECT_EQ(report.diff_sha256, report.diff_sha256.empty() ? "" : digest.TakeHex());
 }
 
 class History {
@@ -46,7 +51,11 @@ class History {
   std::string HeaderPath(const Uuid& build) const { return folder_.File(build.ToText() + ".header"); }
   SealTarget Target(std::optional<uint32_t> version = {}) const {
     const Uuid build = NumberedBuild(build_count_);
-    return {.build = build, .diff_path = DiffPath(build), .header_path = HeaderPath(build), .version = version};
+    return {.build = build,
+            .diff_path = DiffPath(build),
+            .header_path = HeaderPath(build),
+            .version = version,
+            .digest = build_count_ % 2 == 0};
   }
   Header Newest() const { return DecodeHeader(ReadWhole(HeaderPath(NumberedBuild(build_count_ - 1)))).value(); }
 
