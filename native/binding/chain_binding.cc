@@ -274,7 +274,8 @@ Finish FinishWith(const SealReport& report) {
   };
 }
 
-// sealOverlay(overlay or cut, { buildId, diffPath, headerPath, parentHeader?, version?, digest? }, onProgress?) → call → report
+// sealOverlay(overlay or cut, { buildId, diffPath, headerPath, parentHeader?, version?, digest? }, onProgress?) → call
+// → report
 Napi::Value SealOverlayCall(const Napi::CallbackInfo& info) {
   const auto device = FromHandle<Device>(info[0]);
   const auto overlay = std::dynamic_pointer_cast<OverlayDevice>(device);
