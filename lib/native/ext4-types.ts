@@ -56,7 +56,9 @@ export interface ResizeReport {
 export interface FreeSpaceRequest {
   /** What is to be available to a user without privileges, in bytes. */
   free: number;
-  /** The filesystem may not be larger, in bytes. */
+  /** The filesystem may not be smaller, in bytes, unless it cannot be so large. */
+  smallest: number;
+  /** It may not be larger, in bytes. */
   largest: number;
 }
 

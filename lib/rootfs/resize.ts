@@ -5,7 +5,7 @@
  * filesystem never reaches beyond its device. Everything happens on the overlay: whoever gives it up keeps the old disk.
  *
  * The size that leaves so much free space is computed, and what is free there is looked at afterwards: where metadata had to move it
- * can be a few blocks less, and the disk grows by those.
+ * can be a few blocks less, and it is computed again from there.
  */
 import { isRootloomError, RootloomError } from '../errors.js';
 import { ext4 } from '../native/ext4.js';
@@ -93,8 +93,8 @@ class Resizing {
     await this.disk.resize(Math.max(roundUp(filesystemSize), SMALLEST_DISK_BYTES), this.options);
   }
 
-  sizeForFree(free: number): Promise<number> {
-    return ext4.sizeForFree(this.disk, { free, largest: LARGEST_DISK_BYTES }, this.options);
+  sizeForFree(free: number, smallest: number): Promise<number> {
+    return ext4.sizeForFree(this.disk, { free, smallest, largest: LARGEST_DISK_BYTES }, this.options);
   }
 
   async report(): Promise<ResizeReport> {
@@ -120,26 +120,23 @@ class Resizing {
 async function growUntilFree(resizing: Resizing, free: number): Promise<void> {
   const { disk } = resizing;
   let available = await resizing.available();
-  if (available >= free) return;
-  let size = Math.max(await resizing.sizeForFree(free), disk.size);
-  for (let correction = 0; correction <= MAX_CORRECTIONS; correction += 1) {
-    await resizing.setSize(size);
+  for (let round = 0; available < free; round += 1) {
+    if (round > MAX_CORRECTIONS) {
+      throw new RootloomError(
+        'NO_SPACE',
+        `Cannot make ${free} bytes free on ${disk.name}: ${available} are free at ${disk.size} bytes`,
+      );
+    }
+    await resizing.setSize(await resizing.sizeForFree(free, disk.size));
     available = await resizing.available();
-    if (available >= free) return;
-    if (disk.size === LARGEST_DISK_BYTES) break;
-    size = roundUp(disk.size + (free - available));
   }
-  throw new RootloomError(
-    'NO_SPACE',
-    `Cannot make ${free} bytes free on ${disk.name}: ${available} are free at ${disk.size} bytes`,
-  );
 }
 
 /** Shrinks to what leaves `free` bytes free, to what the content needs, or not at all. */
 async function shrinkTowardsFree(resizing: Resizing, free: number, smallest: number): Promise<void> {
   const { disk } = resizing;
   if ((await resizing.available()) <= free) return;
-  const wanted = Math.max(await resizing.sizeForFree(free), smallest);
+  const wanted = await resizing.sizeForFree(free, smallest);
   if (wanted >= disk.size) return;
   try {
     await resizing.setSize(wanted);

@@ -163,6 +163,7 @@ Napi::Value StartMinimumSize(const Napi::CallbackInfo& info) {
 Napi::Value StartSizeForFree(const Napi::CallbackInfo& info) {
   const Napi::Object options = ToObject(info[1], "options");
   const FreeSpaceRequest request{.available_bytes = GetBytes(options, "free"),
+                                 .smallest_bytes = GetBytes(options, "smallest"),
                                  .largest_bytes = GetBytes(options, "largest")};
   return Start(info, [device = FromHandle<Device>(info[0]), request,
                       isolation = FindIsolation(options)](const CallContext& context) {

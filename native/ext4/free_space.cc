@@ -1,5 +1,7 @@
 #include "native/ext4/free_space.h"
 
+#include <optional>
+
 #include "native/ext4/engine/run.h"
 #include "native/ext4/resizable.h"
 
@@ -10,6 +12,10 @@ namespace {
 constexpr uint64_t kKernelShare = 50;
 constexpr uint64_t kKernelBlocks = 4096;
 constexpr uint64_t kStepBytes = 4096;
+// What is kept for root and by the kernel is rounded: from one size to another it can be so many blocks less than its
+// shares say.
+constexpr uint64_t kRoundingBlocks = 3;
+constexpr uint64_t kGroupsBetweenStops = 4096;
 
 struct Layout {
   uint64_t group_count = 0;
@@ -18,6 +24,8 @@ struct Layout {
 };
 
 uint64_t DivideUp(uint64_t value, uint64_t divisor) { return (value + divisor - 1) / divisor; }
+
+uint64_t ToStep(uint64_t bytes) { return DivideUp(bytes, kStepBytes) * kStepBytes; }
 
 Layout CurrentLayout(ext2_filsys fs) {
   return {fs->group_desc_count, fs->desc_blocks, fs->super->s_reserved_gdt_blocks};
@@ -58,12 +66,10 @@ uint64_t CopyCount(ext2_filsys fs, uint64_t group_count) {
 // With meta_bg the descriptors of each run of groups lie in its first, second and last one.
 uint64_t MetaDescriptorBlocks(ext2_filsys fs, uint64_t group_count) {
   const uint64_t run = EXT2_DESC_PER_BLOCK(fs->super);
-  uint64_t blocks = 0;
-  for (uint64_t first = fs->super->s_first_meta_bg * run; first < group_count; first += run) {
-    const uint64_t groups = std::min(run, group_count - first);
-    blocks += groups == run ? std::min<uint64_t>(run, 3) : std::min<uint64_t>(groups, 2);
-  }
-  return blocks;
+  const uint64_t first = fs->super->s_first_meta_bg * run;
+  if (group_count <= first) return 0;
+  const uint64_t groups = group_count - first;
+  return groups / run * std::min<uint64_t>(run, 3) + std::min<uint64_t>(groups % run, 2);
 }
 
 // What the groups take for themselves.
@@ -76,16 +82,49 @@ uint64_t MetadataBlocks(ext2_filsys fs, const Layout& layout) {
   return copies + tables + (is_meta_bg ? MetaDescriptorBlocks(fs, layout.group_count) : 0);
 }
 
-uint64_t AvailableBytesAt(ext2_filsys fs, uint64_t size_bytes) {
+// The blocks that the filesystem has when it is made so large.
+uint64_t BlocksAt(ext2_filsys fs, uint64_t size_bytes) {
   const uint64_t wanted_blocks = size_bytes / fs->blocksize;
-  if (wanted_blocks <= fs->super->s_first_data_block) return 0;
-  const uint64_t block_count = rootloom_adjusted_size(fs, wanted_blocks);
+  return wanted_blocks <= fs->super->s_first_data_block ? 0 : rootloom_adjusted_size(fs, wanted_blocks);
+}
+
+uint64_t AvailableBytesAt(ext2_filsys fs, uint64_t size_bytes) {
+  const uint64_t block_count = BlocksAt(fs, size_bytes);
+  if (block_count == 0) return 0;
   const uint64_t first = fs->super->s_first_data_block;
   const uint64_t used = ext2fs_blocks_count(fs->super) - first - ext2fs_free_blocks_count(fs->super);
   const uint64_t content = used - std::min(used, MetadataBlocks(fs, CurrentLayout(fs)));
   const uint64_t taken = content + MetadataBlocks(fs, LayoutAt(fs, block_count));
   const uint64_t room = block_count - first;
   return AvailableBytes(fs, block_count, room - std::min(room, taken));
+}
+
+struct SizeRange {
+  uint64_t first_bytes = 0;
+  uint64_t last_bytes = 0;
+};
+
+// The sizes from first_bytes to the last at which there are no more groups.
+SizeRange SizesOfGroup(ext2_filsys fs, uint64_t first_bytes, uint64_t largest_bytes) {
+  const uint64_t first_data_block = fs->super->s_first_data_block;
+  const uint64_t blocks = std::max(first_bytes / fs->blocksize, first_data_block + 1);
+  const uint64_t groups = DivideUp(blocks - first_data_block, fs->super->s_blocks_per_group);
+  const uint64_t end_bytes = (first_data_block + groups * fs->super->s_blocks_per_group) * fs->blocksize;
+  return {first_bytes, std::max(first_bytes, std::min(end_bytes / kStepBytes * kStepBytes, largest_bytes))};
+}
+
+// The smallest of these sizes, all of one group, at which so much is available. A block more of size is at most a block
+// more of room, so what is missing is not found before that much has been added.
+std::optional<uint64_t> SmallestInGroup(ext2_filsys fs, const SizeRange& sizes, uint64_t wanted_bytes) {
+  const uint64_t slack_bytes = kRoundingBlocks * fs->blocksize;
+  for (uint64_t size_bytes = sizes.first_bytes; size_bytes <= sizes.last_bytes;) {
+    const uint64_t available_bytes = AvailableBytesAt(fs, size_bytes);
+    if (available_bytes >= wanted_bytes) return size_bytes;
+    const uint64_t missing_bytes = wanted_bytes - available_bytes;
+    const uint64_t enough_bytes = BlocksAt(fs, size_bytes) * fs->blocksize + missing_bytes;
+    size_bytes = std::max(size_bytes + kStepBytes, ToStep(enough_bytes - std::min(enough_bytes, slack_bytes)));
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -106,18 +145,30 @@ Result<uint64_t> SizeForFreeSpace(std::shared_ptr<Device> device, const FreeSpac
                                   const CallContext& context) {
   ROOTLOOM_ASSIGN_OR_RETURN(auto filesystem, OpenForResize(std::move(device), false, context));
   ext2_filsys fs = filesystem->raw();
-  uint64_t enough = request.largest_bytes / kStepBytes;
-  const uint64_t possible_bytes = AvailableBytesAt(fs, enough * kStepBytes);
-  if (possible_bytes < request.available_bytes) {
-    return RefuseResize(StatusKind::kNoSpace, *filesystem,
-                        "of " + std::to_string(request.largest_bytes) + " bytes " + std::to_string(possible_bytes) +
-                            " would be free, " + std::to_string(request.available_bytes) + " are wanted");
+  const uint64_t possible_bytes = std::min(request.largest_bytes, LargestResizeTarget(fs) * fs->blocksize);
+  const uint64_t largest_bytes = possible_bytes / kStepBytes * kStepBytes;
+  const uint64_t smallest_bytes = ToStep(std::max(request.smallest_bytes, kStepBytes));
+  uint64_t most_bytes = 0;
+  uint64_t best_size_bytes = largest_bytes;
+  uint64_t group_count = 0;
+  for (uint64_t next_bytes = std::min(smallest_bytes, largest_bytes); next_bytes <= largest_bytes;) {
+    const SizeRange sizes = SizesOfGroup(fs, next_bytes, largest_bytes);
+    const uint64_t available_bytes = AvailableBytesAt(fs, sizes.last_bytes);
+    if (available_bytes + kRoundingBlocks * fs->blocksize >= request.available_bytes) {
+      const auto found = SmallestInGroup(fs, sizes, request.available_bytes);
+      if (found) return *found;
+    }
+    if (available_bytes > most_bytes) {
+      most_bytes = available_bytes;
+      best_size_bytes = sizes.last_bytes;
+    }
+    next_bytes = sizes.last_bytes + kStepBytes;
+    if (++group_count % kGroupsBetweenStops == 0) ROOTLOOM_RETURN_IF_ERROR(context.CheckStopped(kResizeOperation));
   }
-  for (uint64_t too_few = 0; enough - too_few > 1;) {
-    const uint64_t middle = too_few + (enough - too_few) / 2;
-    (AvailableBytesAt(fs, middle * kStepBytes) >= request.available_bytes ? enough : too_few) = middle;
-  }
-  return enough * kStepBytes;
+  return RefuseResize(StatusKind::kNoSpace, *filesystem,
+                      "at most " + std::to_string(most_bytes) + " bytes can be free, at a size of " +
+                          std::to_string(best_size_bytes) + ", " + std::to_string(request.available_bytes) +
+                          " are wanted");
 }
 
 }  // namespace rootloom

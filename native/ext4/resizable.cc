@@ -25,6 +25,11 @@ bool CountsArePossible(ext2_filsys fs) {
   return used_inodes >= EXT2_FIRST_INODE(fs->super) - 1;
 }
 
+// Without meta_bg the first group holds the descriptors of all.
+uint64_t MaxDescriptorBlocks(ext2_filsys fs) {
+  return fs->super->s_blocks_per_group - std::min(fs->super->s_blocks_per_group, fs->super->s_first_data_block);
+}
+
 }  // namespace
 
 Failure RefuseResize(StatusKind kind, Filesystem& filesystem, std::string detail) {
@@ -58,6 +63,16 @@ Result<std::unique_ptr<Filesystem>> OpenForResize(std::shared_ptr<Device> device
   return filesystem;
 }
 
+uint64_t LargestResizeTarget(ext2_filsys fs) {
+  uint64_t blocks = kMaximumBytes / fs->blocksize;
+  if (!ext2fs_has_feature_64bit(fs->super)) blocks = std::min<uint64_t>(blocks, UINT32_MAX);
+  uint64_t groups = UINT32_MAX / fs->super->s_inodes_per_group;
+  if (!ext2fs_has_feature_meta_bg(fs->super)) {
+    groups = std::min(groups, MaxDescriptorBlocks(fs) * EXT2_DESC_PER_BLOCK(fs->super));
+  }
+  return std::min(blocks, groups * fs->super->s_blocks_per_group);
+}
+
 Status CheckResizeTarget(Filesystem& filesystem, uint64_t target_blocks) {
   ext2_filsys fs = filesystem.raw();
   if (target_blocks * fs->blocksize > filesystem.device().size_bytes()) {
@@ -80,7 +95,7 @@ Status CheckResizeTarget(Filesystem& filesystem, uint64_t target_blocks) {
   if (!ext2fs_has_feature_meta_bg(fs->super)) {
     const uint64_t groups = (target_blocks + fs->super->s_blocks_per_group - 1) / fs->super->s_blocks_per_group;
     const uint64_t descriptor_blocks = (groups + EXT2_DESC_PER_BLOCK(fs->super) - 1) / EXT2_DESC_PER_BLOCK(fs->super);
-    if (descriptor_blocks + fs->super->s_first_data_block > fs->super->s_blocks_per_group) {
+    if (descriptor_blocks > MaxDescriptorBlocks(fs)) {
       return RefuseResize(StatusKind::kUnsupported, filesystem,
                           "its group descriptors would not fit into the first block group at that size");
     }

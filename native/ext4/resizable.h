@@ -23,6 +23,10 @@ Failure RefuseResize(StatusKind kind, Filesystem& filesystem, std::string detail
 Result<std::unique_ptr<Filesystem>> OpenForResize(std::shared_ptr<Device> device, bool writable,
                                                   const CallContext& context);
 
+// The most blocks, whatever its device has, that resize2fs can give this filesystem: within 16 TiB, and what its
+// numbers of blocks, inodes and descriptors can express.
+uint64_t LargestResizeTarget(ext2_filsys fs);
+
 // Fails with kUnsupported for a size that this filesystem cannot have, and with kInvalidArgument for one that its
 // device does not have.
 Status CheckResizeTarget(Filesystem& filesystem, uint64_t target_blocks);

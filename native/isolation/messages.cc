@@ -167,6 +167,7 @@ void Fields(Archive& archive, T& request) {
   archive.Flag(request.repair);
   archive.Optional(request.size_bytes);
   archive.Number(request.free_space.available_bytes);
+  archive.Number(request.free_space.smallest_bytes);
   archive.Number(request.free_space.largest_bytes);
   archive.Text(request.path, kMaxTextBytes);
   archive.Enum(request.detail, WalkDetail::kDigest);

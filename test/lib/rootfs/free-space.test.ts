@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { execa } from 'execa';
 import { expect, test } from 'vitest';
-import { copyDeviceToFile, createZeroDevice } from '../../../lib/native/device.js';
+import { copyDeviceToFile, createZeroDevice, openFileDevice } from '../../../lib/native/device.js';
 import { ext4 } from '../../../lib/native/ext4.js';
 import { openTree } from '../../../lib/native/ext4-tree.js';
 import { createOverlay, type OverlayDevice } from '../../../lib/native/overlay.js';
@@ -150,8 +150,52 @@ test('ext4.sizeForFree says what is free at every size, before it is tried', asy
   await disk.freeze();
   for (const size of [128 * MIB, 129 * MIB, 1024 * MIB, 2049 * MIB, 16_385 * MIB]) {
     const { free } = await tryResize(disk, folder, { size });
-    const smallest = await ext4.sizeForFree(disk, { free, largest: LARGEST_DISK_BYTES });
+    const smallest = await ext4.sizeForFree(disk, { free, smallest: 0, largest: LARGEST_DISK_BYTES });
     expect(smallest).toBeLessThanOrEqual(size);
     expect((await tryResize(disk, folder, { size: smallest })).free).toBe(free);
   }
 });
+
+/** Every group holds the descriptors of all: from some size on, they outgrow what a group adds. With small groups, that is soon. */
+const COPIES_EVERYWHERE = '-O ^sparse_super,^resize_inode,^flex_bg,^has_journal,^64bit -b 1024 -g 256 -m 5';
+
+async function makeCopiesEverywhere(folder: string): Promise<OverlayDevice> {
+  const image = path.join(folder, 'stock');
+  await execa('mke2fs', [...`-q -t ext4 ${COPIES_EVERYWHERE}`.split(' '), image, '40M']);
+  await using base = await openFileDevice(image);
+  return createOverlay(base, { upperPath: path.join(folder, 'upper') });
+}
+
+/** The most that can be free at any size. */
+async function mostFree(disk: OverlayDevice): Promise<number> {
+  let [possible, impossible] = [0, LARGEST_DISK_BYTES / 1024];
+  while (impossible - possible > 1) {
+    const middle = Math.floor((possible + impossible) / 2);
+    const size = ext4.sizeForFree(disk, { free: middle * 1024, smallest: 0, largest: LARGEST_DISK_BYTES });
+    await size.then(
+      () => {
+        possible = middle;
+      },
+      (error) => {
+        expect(error).toMatchObject({ code: 'NO_SPACE' });
+        impossible = middle;
+      },
+    );
+  }
+  return possible * 1024;
+}
+
+test('resizeDisk with free finds the smallest size also where a larger one has less room', async () => {
+  const folder = await makeScratch();
+  await using disk = await makeCopiesEverywhere(folder);
+  await disk.freeze();
+  const most = await mostFree(disk);
+  expect(most).toBeLessThan(GIB);
+  for (const free of [(await availableOn(disk)) + 1, most]) {
+    const { newSize, ...enough } = await tryResize(disk, folder, { free });
+    expect(enough.free).toBeGreaterThanOrEqual(free);
+    expect((await tryResize(disk, folder, { size: newSize - 4096 })).free).toBeLessThan(free);
+  }
+  expect((await tryResize(disk, folder, { size: 1.5 * GIB })).free).toBeLessThan(most);
+  await expect(tryResize(disk, folder, { free: most + 1 })).rejects.toMatchObject({ code: 'NO_SPACE' });
+}, 120_000);
