@@ -147,6 +147,13 @@ errcode_t RunResize(DeviceIo& io, ext2_filsys filesystem, blk64_t* size_blocks, 
   return rootloom_run_resize(&run, filesystem, size_blocks);
 }
 
+errcode_t RunQuotaUpdate(DeviceIo& io, ext2_filsys filesystem, const rootloom_quota_usage& usage,
+                         const CallContext& context) {
+  Observer observer{.context = context, .io = io, .step = "quota", .result = {}, .memory = {}};
+  rootloom_engine_run run = MakeRun(observer);
+  return rootloom_run_quota_update(&run, filesystem, &usage);
+}
+
 std::string E2fsprogsVersion() {
   const char* version = nullptr;
   ext2fs_get_library_version(&version, nullptr);

@@ -60,6 +60,10 @@ Result<E2fsckRun> RunE2fsck(DeviceIo& io, E2fsckMode mode, int64_t time, const C
 // otherwise it is still the caller's.
 errcode_t RunResize(DeviceIo& io, ext2_filsys filesystem, blk64_t* size_blocks, const CallContext& context);
 
+// Sets the space that is noted in the quota files of a filesystem opened on io for writing: see run.h.
+errcode_t RunQuotaUpdate(DeviceIo& io, ext2_filsys filesystem, const rootloom_quota_usage& usage,
+                         const CallContext& context);
+
 // The version of e2fsprogs that is linked in: "1.47.4".
 std::string E2fsprogsVersion();
 

@@ -84,8 +84,8 @@ Status CheckUsable(Filesystem& filesystem, const OpenOptions& options) {
 }  // namespace
 
 Status FromErrcode(errcode_t code, const char* operation, const std::string& path, std::optional<Failure> cause) {
-  if (code == 0) return Status::Ok();
   if (cause.has_value()) return std::move(*cause);
+  if (code == 0) return Status::Ok();
   // Errnos of e2fsprogs itself: no device took part, or DeviceIo would have remembered it.
   if (code == ENOMEM) code = EXT2_ET_NO_MEMORY;
   if (code == ENOSPC) code = EXT2_ET_BLOCK_ALLOC_FAIL;  // So resize2fs says that the image is full, not the host.

@@ -29,7 +29,8 @@ struct OpenOptions {
   bool superblock_only = false;  // do not read the group descriptors
 };
 
-// Makes e2fsprogs' error code a failure of operation. cause is what DeviceIo remembered, and wins when it is there.
+// Makes e2fsprogs' error code a failure of operation. cause is what DeviceIo remembered, and wins when it is there,
+// over success, too: e2fsprogs has places that go on without what they could not read or write.
 Status FromErrcode(errcode_t code, const char* operation, const std::string& path,
                    std::optional<Failure> cause = std::nullopt);
 
@@ -52,8 +53,8 @@ class Filesystem {
   DeviceIo& io() { return *io_; }
   Device& device() { return io_->device(); }
 
-  // Ok for code 0, else the failure of operation on path (the device's name when empty). Either way what the
-  // device's I/O remembered is forgotten afterwards.
+  // Ok for code 0 when the device has not failed since the last time, else the failure of operation on path (the
+  // device's name when empty). Either way what the device's I/O remembered is forgotten afterwards.
   Status Check(errcode_t code, const char* operation, const std::string& path = "");
 
   // The stop token of the calls from here on: one call of the library, one context.

@@ -6,6 +6,7 @@
 #include "native/ext4/filesystem.h"
 #include "native/ext4/fsck.h"
 #include "native/ext4/prefetch.h"
+#include "native/ext4/quota.h"
 #include "native/ext4/resizable.h"
 #include "native/ext4/stats.h"
 
@@ -32,6 +33,7 @@ Result<EngineResult> RunEngine(std::unique_ptr<Filesystem> filesystem, uint64_t 
                                const CallContext& context) {
   blk64_t blocks = target_blocks;
   const errcode_t code = RunResize(filesystem->io(), filesystem->raw(), &blocks, context);
+  if (code == 0) filesystem->Release();
   Status status = filesystem->Check(code, kResizeOperation);
   if (!status.ok()) {
     // What cannot be done to a file is a caller's mistake elsewhere; here the filesystem has asked for it.
@@ -39,7 +41,6 @@ Result<EngineResult> RunEngine(std::unique_ptr<Filesystem> filesystem, uint64_t 
     if (failure.kind == StatusKind::kInvalidArgument) failure.kind = StatusKind::kCorrupt;
     return status;
   }
-  filesystem->Release();
   return EngineResult{.new_blocks = blocks, .io = filesystem->io().counts()};
 }
 
@@ -131,8 +132,8 @@ bool OnlySumsAreWrong(const FsckReport& report) {
          std::all_of(report.problems.begin(), report.problems.end(), is_wrong_sum);
 }
 
-// Sums are e2fsck's to put right: resize2fs miscounts a backup of the superblock that moves (sparse_super2), and does
-// not tell the quota of a file that its extents, cut up as they moved, take more blocks.
+// Sums are e2fsck's to put right: resize2fs miscounts a backup of the superblock that moves (sparse_super2), and what
+// quota files said wrong before, of inodes and of owners that they do not know, is more than UpdateQuota looks at.
 Status CheckResult(const std::shared_ptr<Device>& device, std::optional<int64_t> time, IoCounts& counts,
                    const CallContext& context) {
   ROOTLOOM_ASSIGN_OR_RETURN(FsckReport report, Fsck(device, {.repair = false, .time = time}, context));
@@ -172,7 +173,8 @@ Result<ResizeReport> Resize(std::shared_ptr<Device> device, const ResizeRequest&
 
   const bool shrinks = target_blocks < current_blocks;
   const uint64_t reserved_blocks = MaxGrownBlocks(fs);
-  const bool needs_check = shrinks || block_size != 4096 || target_blocks > reserved_blocks;
+  const bool moves_blocks = shrinks || target_blocks > reserved_blocks;
+  const bool updates_quota = moves_blocks && ext2fs_has_feature_quota(fs->super);
   const int64_t time = request.time.value_or(Now());
   IoCounts io_before;
   if (current_blocks < reserved_blocks && reserved_blocks < target_blocks &&
@@ -189,8 +191,9 @@ Result<ResizeReport> Resize(std::shared_ptr<Device> device, const ResizeRequest&
   report.new_size_bytes = result.new_blocks * block_size;
   report.io = result.io;
   report.io += io_before;
-  report.checked = needs_check;
-  if (needs_check) ROOTLOOM_RETURN_IF_ERROR(CheckResult(device, request.time, report.check_io, context));
+  if (updates_quota) ROOTLOOM_RETURN_IF_ERROR(UpdateQuota(device, time, report.io, context));
+  report.checked = moves_blocks || block_size != 4096;
+  if (report.checked) ROOTLOOM_RETURN_IF_ERROR(CheckResult(device, request.time, report.check_io, context));
   ROOTLOOM_ASSIGN_OR_RETURN(report.after, ReadStats(std::move(device), context));
   return report;
 }

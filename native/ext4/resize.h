@@ -9,6 +9,7 @@
 //  - Its rarely used paths have lost data without an error: moving extents (tytso/e2fsprogs #146), other block sizes
 //    (#50), metadata that has to move (#98). After each of these the result is checked with e2fsck; what it finds is an
 //    error here.
+//  - It forgets quota files, though blocks of extent trees come and go when it moves blocks: they are updated after it.
 #pragma once
 
 #include <cstdint>

@@ -79,6 +79,17 @@ int rootloom_run_e2fsck(struct rootloom_engine_run* run);
  * caller's. EXT2_ET_FILESYSTEM_CORRUPTED stands for resize2fs' giving up with exit(). */
 errcode_t rootloom_run_resize(struct rootloom_engine_run* run, ext2_filsys fs, blk64_t* size_blocks);
 
+/* What each owner's files take: a type is 0 for users, 1 for groups and 2 for projects. */
+struct rootloom_quota_usage {
+  void* owner;
+  unsigned long long (*space_of)(void* owner, int type, unsigned id); /* in bytes */
+};
+
+/* Sets the space that is noted in the quota files of fs, which must be open for writing, to what usage says; a number
+ * that is right is not written. What the device fails at is not always an error here: Filesystem::Check knows. */
+errcode_t rootloom_run_quota_update(struct rootloom_engine_run* run, ext2_filsys fs,
+                                    const struct rootloom_quota_usage* usage);
+
 /* The size, in blocks, that resize2fs makes of the one asked for: it leaves out a last group that would not hold its
  * own metadata. */
 blk64_t rootloom_adjusted_size(ext2_filsys fs, blk64_t size_blocks);

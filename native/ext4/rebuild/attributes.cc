@@ -101,7 +101,7 @@ Result<std::vector<std::byte>> AttributeCopy::ReadBlock(uint64_t block, ext2_ino
   return bytes;
 }
 
-Result<bool> AttributeCopy::CanTakeOver(const SourceInode& from) {
+Result<bool> AttributeCopy::CanTakeOver(const ScannedInode& from) {
   const ext2_inode_large& fields = from.fields();
   const bool has_extra = EXT2_INODE_SIZE(source_.raw()->super) > EXT2_GOOD_OLD_INODE_SIZE;
   const auto inside = has_extra ? InsideOf(from.raw, fields.i_extra_isize) : std::span<const std::byte>();
@@ -121,7 +121,7 @@ Result<bool> AttributeCopy::CanTakeOver(const SourceInode& from) {
   return false;
 }
 
-Status AttributeCopy::Take(const SourceInode& from, NewInode& inode, Space& space) {
+Status AttributeCopy::Take(const ScannedInode& from, NewInode& inode, Space& space) {
   const ext2_inode_large& fields = from.fields();
   const uint64_t block = ext2fs_file_acl_block(source_.raw(), reinterpret_cast<const ext2_inode*>(&fields));
   ext2fs_file_acl_block_set(target_.raw(), inode.base(), 0);

@@ -21,7 +21,7 @@ class AttributeCopy {
   AttributeCopy(Filesystem& source, Filesystem& target) : source_(source), target_(target) {}
 
   // Gives inode, which began as a copy of from, the attributes of from, or notes that this is left to SetOthers.
-  Status Take(const SourceInode& from, NewInode& inode, Space& space);
+  Status Take(const ScannedInode& from, NewInode& inode, Space& space);
 
   // Writes the blocks that Take gave places.
   Status WriteBlocks(const CallContext& context);
@@ -39,7 +39,7 @@ class AttributeCopy {
   };
 
   // Whether the attributes of from are in a form that can be taken over as they lie.
-  Result<bool> CanTakeOver(const SourceInode& from);
+  Result<bool> CanTakeOver(const ScannedInode& from);
   Result<std::vector<std::byte>> ReadBlock(uint64_t block, ext2_ino_t owner);
   Status SetAll(const Other& other);
   Status ChargeInodes(ext2_ino_t number);

@@ -32,7 +32,7 @@ uint64_t ContentBlocks(const std::vector<FileRun>& runs, uint32_t source_block_b
 Result<uint64_t> DemandedBlocks(Filesystem& source, const CallContext& context) {
   BlockStore store(source);
   uint64_t blocks = kLostAndFoundBlocks;
-  ROOTLOOM_RETURN_IF_ERROR(ForEachInode(source, context, [&](const SourceInode& from, bool is_attribute) -> Status {
+  ROOTLOOM_RETURN_IF_ERROR(ForEachInode(source, context, [&](const ScannedInode& from) -> Status {
     Inode inode{.number = from.number};
     std::memcpy(&inode.raw, from.raw.data(), sizeof inode.raw);
     const bool is_inline = (inode.raw.i_flags & EXT4_INLINE_DATA_FL) != 0;
@@ -40,7 +40,7 @@ Result<uint64_t> DemandedBlocks(Filesystem& source, const CallContext& context) 
         EXT2_INODE_SIZE(source.raw()->super) > sizeof(ext2_inode_large) + 96) {
       blocks += 1;
     }
-    if (!is_attribute && inode.is_directory()) {
+    if (!from.is_attribute() && inode.is_directory()) {
       ROOTLOOM_ASSIGN_OR_RETURN(const NamedEntries named, ReadEntries(source, from.number));
       blocks += MostDirectoryBlocks(named.entries);
       return Status::Ok();

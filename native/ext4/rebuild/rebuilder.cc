@@ -18,7 +18,7 @@ Status Inconsistent(ext2_ino_t number, std::string detail) {
 }
 
 // Begins the new inode of from: everything that is not about where its content lies.
-NewInode Begin(ext2_ino_t number, const SourceInode& from, size_t source_inode_bytes, size_t inode_bytes) {
+NewInode Begin(ext2_ino_t number, const ScannedInode& from, size_t source_inode_bytes, size_t inode_bytes) {
   NewInode inode(number, from.raw, inode_bytes);
   ext2_inode_large& fields = inode.fields();
   const bool had_room = source_inode_bytes > EXT2_GOOD_OLD_INODE_SIZE;
@@ -56,7 +56,7 @@ Status Rebuilder::Save(NewInode& inode) {
   return Status::Ok();
 }
 
-Status Rebuilder::WriteInlineContent(const SourceInode& from, NewInode& inode) {
+Status Rebuilder::WriteInlineContent(const ScannedInode& from, NewInode& inode) {
   std::vector<std::byte> content(source_.raw()->blocksize);
   size_t count = 0;
   ROOTLOOM_RETURN_IF_ERROR(
@@ -81,7 +81,7 @@ Status Rebuilder::WriteInlineContent(const SourceInode& from, NewInode& inode) {
   return BuildExtentTree(target_, inode, runs, space_, blocks_);
 }
 
-Status Rebuilder::WriteContent(const SourceInode& from, NewInode& inode) {
+Status Rebuilder::WriteContent(const ScannedInode& from, NewInode& inode) {
   const uint16_t mode = inode.fields().i_mode;
   if (LINUX_S_ISDIR(mode)) return directories_.Build(from.number, inode, space_, blocks_);
   if ((from.fields().i_flags & EXT4_INLINE_DATA_FL) != 0) return WriteInlineContent(from, inode);
@@ -95,7 +95,7 @@ Status Rebuilder::WriteContent(const SourceInode& from, NewInode& inode) {
   return BuildExtentTree(target_, inode, laid_out, space_, blocks_);
 }
 
-Status Rebuilder::WriteFile(const SourceInode& from) {
+Status Rebuilder::WriteFile(const ScannedInode& from) {
   const auto number = survey_.numbers.Find(from.number);
   if (!number) return Inconsistent(from.number, "it changed while it was read");
   ext2_filsys fs = target_.raw();
@@ -113,8 +113,8 @@ Status Rebuilder::WriteFile(const SourceInode& from) {
 }
 
 Status Rebuilder::Run() {
-  ROOTLOOM_RETURN_IF_ERROR(ForEachInode(source_, context_, [&](const SourceInode& from, bool is_attribute) {
-    return is_attribute ? Status::Ok() : WriteFile(from);
+  ROOTLOOM_RETURN_IF_ERROR(ForEachInode(source_, context_, [&](const ScannedInode& from) {
+    return from.is_attribute() ? Status::Ok() : WriteFile(from);
   }));
   ROOTLOOM_RETURN_IF_ERROR(tables_.Flush());
   ROOTLOOM_RETURN_IF_ERROR(blocks_.Flush());

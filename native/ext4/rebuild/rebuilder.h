@@ -27,10 +27,10 @@ class Rebuilder {
   uint64_t written_bytes() const { return tables_.written_bytes() + blocks_.written_bytes(); }
 
  private:
-  Status WriteFile(const SourceInode& from);
+  Status WriteFile(const ScannedInode& from);
   // Gives inode the content of from.
-  Status WriteContent(const SourceInode& from, NewInode& inode);
-  Status WriteInlineContent(const SourceInode& from, NewInode& inode);
+  Status WriteContent(const ScannedInode& from, NewInode& inode);
+  Status WriteInlineContent(const ScannedInode& from, NewInode& inode);
   // Puts it into its table.
   Status Save(NewInode& inode);
 

@@ -7,23 +7,8 @@ namespace rootloom {
 namespace {
 
 constexpr const char* kOperation = "rebuild";
-constexpr int kScanBufferBytes = 1 << 20;
 constexpr uint32_t kBlockBytes = 4096;
 constexpr uint64_t kWordBits = 64;
-
-struct Scan {
-  ext2_inode_scan handle = nullptr;
-  ~Scan() {
-    if (handle != nullptr) ext2fs_close_inode_scan(handle);
-  }
-};
-
-bool IsOwn(const ext2_super_block& super, ext2_ino_t number) {
-  if (number == EXT2_ROOT_INO) return false;
-  if (number < EXT2_FIRST_INODE(&super)) return true;
-  return number == super.s_prj_quota_inum || number == super.s_orphan_file_inum || number == super.s_usr_quota_inum ||
-         number == super.s_grp_quota_inum || number == super.s_journal_inum;
-}
 
 struct Search {
   ext2_ino_t wanted = 0;
@@ -40,7 +25,7 @@ int LookFor(ext2_ino_t, int entry, ext2_dir_entry* record, int, int, char*, void
 // The directory that names a file, by reading all of them: for errors only.
 Result<ext2_ino_t> DirectoryOf(Filesystem& source, ext2_ino_t number, const CallContext& context) {
   ext2_ino_t parent = 0;
-  ROOTLOOM_RETURN_IF_ERROR(ForEachInode(source, context, [&](const SourceInode& inode, bool) -> Status {
+  ROOTLOOM_RETURN_IF_ERROR(ForEachInode(source, context, [&](const ScannedInode& inode) -> Status {
     if (parent != 0 || !LINUX_S_ISDIR(inode.fields().i_mode)) return Status::Ok();
     Search search{.wanted = number};
     ROOTLOOM_RETURN_IF_ERROR(source.Check(ext2fs_dir_iterate2(source.raw(), inode.number, 0, nullptr, LookFor, &search),
@@ -90,30 +75,6 @@ FileType TypeOf(const ext2_inode_large& fields) {
 
 }  // namespace
 
-Status ForEachInode(Filesystem& source, const CallContext& context,
-                    const std::function<Status(const SourceInode&, bool is_attribute)>& visit) {
-  ext2_filsys fs = source.raw();
-  // A multiple of eight bytes, as the fields need.
-  const size_t inode_bytes = EXT2_INODE_SIZE(fs->super);
-  std::vector<uint64_t> buffer(std::max(inode_bytes, sizeof(ext2_inode_large)) / sizeof(uint64_t));
-  auto* inode = reinterpret_cast<ext2_inode*>(buffer.data());
-  Scan scan;
-  ROOTLOOM_RETURN_IF_ERROR(
-      source.Check(ext2fs_open_inode_scan(fs, kScanBufferBytes / static_cast<int>(fs->blocksize), &scan.handle),
-                   "read the inodes of"));
-  for (;;) {
-    ext2_ino_t number = 0;
-    ROOTLOOM_RETURN_IF_ERROR(source.Check(
-        ext2fs_get_next_inode_full(scan.handle, &number, inode, static_cast<int>(inode_bytes)), "read the inodes of"));
-    if (number == 0) return Status::Ok();
-    if (number % 1024 == 0) ROOTLOOM_RETURN_IF_ERROR(context.CheckStopped(kOperation));
-    if (inode->i_links_count == 0 || inode->i_mode == 0 || IsOwn(*fs->super, number)) continue;
-    const std::span<const std::byte> raw(reinterpret_cast<const std::byte*>(buffer.data()),
-                                         buffer.size() * sizeof(uint64_t));
-    ROOTLOOM_RETURN_IF_ERROR(visit({.number = number, .raw = raw}, (inode->i_flags & EXT4_EA_INODE_FL) != 0));
-  }
-}
-
 InodeNumbers::InodeNumbers(ext2_ino_t lost_and_found, ext2_ino_t first_new)
     : lost_and_found_(lost_and_found), first_new_(first_new + (lost_and_found == 0 ? 0 : 1)) {}
 
@@ -151,8 +112,8 @@ Result<Survey> TakeSurvey(Filesystem& source, const CallContext& context) {
   ROOTLOOM_ASSIGN_OR_RETURN(const ext2_ino_t lost_and_found, FindLostAndFound(source));
   Survey survey{.numbers = InodeNumbers(lost_and_found, EXT2_GOOD_OLD_FIRST_INO), .types = {}};
   const bool needs_types = ext2fs_has_feature_filetype(fs->super) == 0;
-  ROOTLOOM_RETURN_IF_ERROR(ForEachInode(source, context, [&](const SourceInode& inode, bool is_attribute) -> Status {
-    if (is_attribute) {
+  ROOTLOOM_RETURN_IF_ERROR(ForEachInode(source, context, [&](const ScannedInode& inode) -> Status {
+    if (inode.is_attribute()) {
       survey.has_attribute_inodes = true;
       return Status::Ok();
     }

@@ -1,31 +1,17 @@
 // Survey: what there is to rebuild: which inodes of the source are files, and which numbers they get.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
 #include "native/ext4/filesystem.h"
+#include "native/ext4/inode_scan.h"
 #include "native/ext4/tree_inode.h"
 #include "native/util/call_context.h"
 
 namespace rootloom {
-
-// One inode of the source in use, as it lies in the table: its fields, and what follows them.
-struct SourceInode {
-  ext2_ino_t number = 0;
-  std::span<const std::byte> raw;  // valid during the visit; as long as the source's inodes
-
-  const ext2_inode_large& fields() const { return *reinterpret_cast<const ext2_inode_large*>(raw.data()); }
-};
-
-// Visits every file of source in order of number, in bounded memory: what has a name, or keeps the value of an
-// attribute (is_attribute). The filesystem's own inodes are left out: journal, quota, orphans, tables.
-Status ForEachInode(Filesystem& source, const CallContext& context,
-                    const std::function<Status(const SourceInode&, bool is_attribute)>& visit);
 
 // The inodes of the source and their new numbers, which follow on each other in the same order. A bit for each number
 // of the source up to the highest in use, and a lookup in constant time.

@@ -133,6 +133,48 @@ TEST_F(ResizeTest, ShrinksToExactlyTheReportedMinimumAndNotBelow) {
   EXPECT_TRUE(StockCheckIsClean(path_));
 }
 
+class MinimalDisk : public ResizeTest {
+ protected:
+  void ExpectToStay() {
+    // What resize2fs estimates depends on the size that there is: it is asked until that helps no more.
+    std::optional<ResizeReport> last;
+    for (int step = 0; step < 20 && (!last || last->new_size_bytes < last->old_size_bytes); ++step) {
+      const auto report = Resize(OpenImage(path_), {.time = step}, scratch_.factory(), CallContext());
+      ASSERT_TRUE(IsOk(report)) << "in step " << step;
+      std::filesystem::resize_file(path_, report->new_size_bytes);
+      last = report.value();
+    }
+    EXPECT_EQ(last->new_size_bytes, last->old_size_bytes);
+    EXPECT_EQ(last->io.write_calls, 0u);
+    EXPECT_TRUE(StockCheckIsClean(path_));
+    const Status refused = ResizeTo(last->new_size_bytes - 4096).status();
+    ASSERT_FALSE(refused.ok());
+    EXPECT_EQ(refused.failure().kind, StatusKind::kTooSmall) << refused.failure().Message();
+    EXPECT_EQ(refused.failure().minimum_bytes, last->new_size_bytes);
+  }
+};
+
+// Here resize2fs' estimate is less than what there is, though that is the minimum: the rehearsal runs out of blocks.
+TEST_F(MinimalDisk, OfOursStaysAsItIs) {
+  MakeEmpty(130 * kMiB);
+  std::ofstream(folder_.File("file")) << std::string(3 * kMiB, 'x');
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_TRUE(ToolSucceeds("debugfs -w -R 'write " + folder_.File("file") + " file-" + std::to_string(i) + "' '" +
+                             path_ + "'"));
+  }
+  ExpectToStay();
+}
+
+class StockMinimalDisk : public MinimalDisk, public ::testing::WithParamInterface<const char*> {};
+
+TEST_P(StockMinimalDisk, StaysAsItIs) {
+  MakeFull(100 * kMiB, 500, GetParam());
+  ExpectToStay();
+}
+
+INSTANTIATE_TEST_SUITE_P(Resize, StockMinimalDisk,
+                         ::testing::Values("-b 4096", "-b 1024", "-b 2048 -O ^flex_bg", "-O ^has_journal -m 0"));
+
 TEST_F(ResizeTest, DoesNothingForTheSameSize) {
   MakeEmpty(64 * kMiB);
   const std::string before = RunTool("sha256sum < '" + path_ + "'").output;
