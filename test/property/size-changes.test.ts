@@ -60,8 +60,6 @@ const REGRESSIONS = [
   1925137548,
   // Room wanted of a disk whose groups all hold a copy of the descriptors: the largest size has none.
   2073909202,
-  // Quota files of a disk whose files need more blocks for their extents after a shrink.
-  2073909296,
 ];
 
 test.each(REGRESSIONS)('case %i passes, which once did not', async (seed) => {
