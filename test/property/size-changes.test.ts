@@ -54,8 +54,7 @@ const REGRESSIONS = [
   598059436,
   598059512,
   // A shrink that cuts up extents of files under quota, whose sums were left as they were.
-  1268474974,
-  2073909296,
+  1268474974, 2073909296,
   // A backup of the superblock that moves (sparse_super2), and is counted wrong.
   1925137548,
   // Room wanted of a disk whose groups all hold a copy of the descriptors: the largest size has none.
