@@ -1,7 +1,5 @@
 #include "native/ext4/resize.h"
 
-#include <array>
-
 #include "native/ext4/engine.h"
 #include "native/ext4/filesystem.h"
 #include "native/ext4/fsck.h"
@@ -18,10 +16,10 @@ namespace {
 constexpr uint64_t kRehearsalSlackBytes = 16 << 20;
 // A disk's size is a multiple of this, whatever the filesystem's blocks.
 constexpr uint64_t kDiskStepBytes = 4096;
-// e2fsck's numbers for sums that are not those of the bitmaps (free inodes, directories and blocks, of a group and of
-// all), for checksums of the bitmaps, and for a quota file that says something else than the files do.
-constexpr std::array<uint32_t, 8> kWrongSums = {0x05000b, 0x05000c, 0x05000d, 0x05000e,
-                                                0x05000f, 0x05001a, 0x05001b, 0x060002};
+// e2fsck's numbers begin with those of their pass. The fifth compares bitmaps and sums with the files that the passes
+// before have found sound; in the sixth this is a quota file that says something else than they do.
+constexpr uint32_t kSummaryPass = 5;
+constexpr uint32_t kStaleQuota = 0x060002;
 
 struct EngineResult {
   uint64_t new_blocks = 0;
@@ -124,22 +122,23 @@ Result<uint64_t> FindTarget(Filesystem& filesystem, const std::shared_ptr<Device
   return target_blocks;
 }
 
-bool OnlySumsAreWrong(const FsckReport& report) {
-  const auto is_wrong_sum = [](const E2fsckProblem& problem) {
-    return std::find(kWrongSums.begin(), kWrongSums.end(), problem.code) != kWrongSums.end();
+bool OnlySummariesAreWrong(const FsckReport& report) {
+  const auto is_summary = [](const E2fsckProblem& problem) {
+    return problem.code >> 16 == kSummaryPass || problem.code == kStaleQuota;
   };
   return report.problem_count == report.problems.size() &&
-         std::all_of(report.problems.begin(), report.problems.end(), is_wrong_sum);
+         std::all_of(report.problems.begin(), report.problems.end(), is_summary);
 }
 
-// Sums are e2fsck's to put right: resize2fs miscounts a backup of the superblock that moves (sparse_super2), and what
-// quota files said wrong before, of inodes and of owners that they do not know, is more than UpdateQuota looks at.
+// What follows from the files is e2fsck's to put right: resize2fs frees a block too many when the last backup of the
+// superblock moves (sparse_super2), and what quota files said wrong before, of inodes and of owners that they do not
+// know, is more than UpdateQuota looks at.
 Status CheckResult(const std::shared_ptr<Device>& device, std::optional<int64_t> time, IoCounts& counts,
                    const CallContext& context) {
   ROOTLOOM_ASSIGN_OR_RETURN(FsckReport report, Fsck(device, {.repair = false, .time = time}, context));
   counts = report.io;
   if (report.clean()) return Status::Ok();
-  if (OnlySumsAreWrong(report)) {
+  if (OnlySummariesAreWrong(report)) {
     ROOTLOOM_ASSIGN_OR_RETURN(const FsckReport repair, Fsck(device, {.repair = true, .time = time}, context));
     counts += repair.io;
     ROOTLOOM_ASSIGN_OR_RETURN(report, Fsck(device, {.repair = false, .time = time}, context));
@@ -174,6 +173,8 @@ Result<ResizeReport> Resize(std::shared_ptr<Device> device, const ResizeRequest&
   const bool shrinks = target_blocks < current_blocks;
   const uint64_t reserved_blocks = MaxGrownBlocks(fs);
   const bool moves_blocks = shrinks || target_blocks > reserved_blocks;
+  const bool needs_check =
+      moves_blocks || block_size != 4096 || ext2fs_has_feature_sparse_super2(fs->super) != 0;
   const bool updates_quota = moves_blocks && ext2fs_has_feature_quota(fs->super);
   const int64_t time = request.time.value_or(Now());
   IoCounts io_before;
@@ -192,8 +193,8 @@ Result<ResizeReport> Resize(std::shared_ptr<Device> device, const ResizeRequest&
   report.io = result.io;
   report.io += io_before;
   if (updates_quota) ROOTLOOM_RETURN_IF_ERROR(UpdateQuota(device, time, report.io, context));
-  report.checked = moves_blocks || block_size != 4096;
-  if (report.checked) ROOTLOOM_RETURN_IF_ERROR(CheckResult(device, request.time, report.check_io, context));
+  report.checked = needs_check;
+  if (needs_check) ROOTLOOM_RETURN_IF_ERROR(CheckResult(device, request.time, report.check_io, context));
   ROOTLOOM_ASSIGN_OR_RETURN(report.after, ReadStats(std::move(device), context));
   return report;
 }

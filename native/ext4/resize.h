@@ -7,8 +7,9 @@
 //  - resize2fs' minimum is an estimate that can be too small. A shrink near to it is rehearsed on a scratch copy first,
 //    and the minimum that is reported has been rehearsed.
 //  - Its rarely used paths have lost data without an error: moving extents (tytso/e2fsprogs #146), other block sizes
-//    (#50), metadata that has to move (#98). After each of these the result is checked with e2fsck; what it finds is an
-//    error here.
+//    (#50), metadata that has to move (#98), the last backup of the superblock (sparse_super2). After each of these the
+//    result is checked with e2fsck; what it finds is an error here, but for bitmaps, sums and quotas: these follow from
+//    the files, and it puts them right.
 //  - It forgets quota files, though blocks of extent trees come and go when it moves blocks: they are updated after it.
 #pragma once
 

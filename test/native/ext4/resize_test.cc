@@ -175,6 +175,12 @@ TEST_P(StockMinimalDisk, StaysAsItIs) {
 INSTANTIATE_TEST_SUITE_P(Resize, StockMinimalDisk,
                          ::testing::Values("-b 4096", "-b 1024", "-b 2048 -O ^flex_bg", "-O ^has_journal -m 0"));
 
+TEST_F(ResizeTest, CountsWhatAMovingBackupOfTheSuperblockLeaves) {
+  MakeFull(256 * kMiB, 10, "-b 4096 -O sparse_super2");
+  ASSERT_TRUE(IsOk(ResizeTo(2 * kGiB)));
+  EXPECT_TRUE(StockCheckIsClean(path_));
+}
+
 TEST_F(ResizeTest, DoesNothingForTheSameSize) {
   MakeEmpty(64 * kMiB);
   const std::string before = RunTool("sha256sum < '" + path_ + "'").output;
