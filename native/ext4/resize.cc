@@ -173,8 +173,7 @@ Result<ResizeReport> Resize(std::shared_ptr<Device> device, const ResizeRequest&
   const bool shrinks = target_blocks < current_blocks;
   const uint64_t reserved_blocks = MaxGrownBlocks(fs);
   const bool moves_blocks = shrinks || target_blocks > reserved_blocks;
-  const bool needs_check =
-      moves_blocks || block_size != 4096 || ext2fs_has_feature_sparse_super2(fs->super) != 0;
+  const bool needs_check = moves_blocks || block_size != 4096 || ext2fs_has_feature_sparse_super2(fs->super) != 0;
   const bool updates_quota = moves_blocks && ext2fs_has_feature_quota(fs->super);
   const int64_t time = request.time.value_or(Now());
   IoCounts io_before;
