@@ -104,12 +104,8 @@ export class FileStore implements Store {
     const path = this.#objectPath(key);
     if ((await statIfThere(path)) !== undefined) return path;
     await this.#requireBuild(key.buildId);
-    const context = { buildId: key.buildId, path };
-    throw new RootloomError(
-      'NOT_FOUND',
-      `Cannot open ${key.name} of build ${key.buildId}: the build has none`,
-      context,
-    );
+    const message = `Cannot open ${key.name} of build ${key.buildId}: the build has none`;
+    throw new RootloomError('NOT_FOUND', message, { buildId: key.buildId, path });
   }
 
   async createStaging({ signal }: StoreCallOptions = {}): Promise<Staging> {
@@ -168,8 +164,12 @@ export class FileStore implements Store {
   }
 
   async close(): Promise<void> {
-    this.#isClosed = true;
-    await this.#adopted.settle(`the store ${this.root}`);
+    try {
+      // What is left of an aborted call may have to take back what it has published.
+      await this.#adopted.settle(`the store ${this.root}`);
+    } finally {
+      this.#isClosed = true;
+    }
   }
 
   [Symbol.asyncDispose](): Promise<void> {

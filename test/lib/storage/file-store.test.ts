@@ -232,6 +232,21 @@ test('Store.publish of large files from another filesystem stops when told to', 
   expect(await temporaryFolders(store.root)).toEqual([]);
 });
 
+test('Store.close lets adopted work take back what it has published, and waits for it', async () => {
+  const store = await makeStore();
+  const buildId = await publishSmallBuild(store);
+  let isClosing = () => {};
+  const closing = new Promise<void>((resolve) => {
+    isClosing = resolve;
+  });
+  store.adopt(closing.then(() => store.remove(buildId)));
+  const closed = store.close();
+  isClosing();
+  await closed;
+  await using again = await openStore(store.root);
+  expect(await again.listBuilds()).toEqual([]);
+});
+
 test('Store after close rejects with CLOSED', async () => {
   const store = await makeStore();
   await store.close();
