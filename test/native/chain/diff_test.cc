@@ -1,7 +1,11 @@
 // One stored diff, plain and compressed, whole and damaged; and the cache of its frames.
 #include "native/chain/diff.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <thread>
 
@@ -58,6 +62,20 @@ TEST_P(DiffTest, ReadsAnyRange) {
     const uint64_t offset = random.Below(kDiffBytes);
     EXPECT_TRUE(IsOk(ReadAndCompare(*diff, {offset, 1 + random.Below(kDiffBytes - offset)})));
   }
+}
+
+// Whose file it is not may not ask the kernel to leave its access time alone.
+TEST_P(DiffTest, ReadsWhatBelongsToSomebodyElse) {
+  constexpr uid_t kNobody = 65534;
+  ASSERT_EQ(::chmod(folder_.path().c_str(), 0755), 0);
+  ASSERT_EQ(::chmod(path_.c_str(), 0644), 0);
+  EXPECT_EXIT(
+      {
+        if (::setresuid(kNobody, kNobody, kNobody) != 0) std::_Exit(2);
+        std::_Exit(ReadAndCompare(*Make(), {1000, 5000}).ok() ? 0 : 1);
+      },
+      ::testing::ExitedWithCode(0), "")
+      << "these tests need root";
 }
 
 TEST_P(DiffTest, ReadsFromManyThreads) {
