@@ -65,6 +65,23 @@ Result<bool> Rehearse(const std::shared_ptr<Device>& device, uint64_t target_blo
   return status;
 }
 
+// The smallest size, in blocks, that may work. The inodes of the filesystem's own files that have no fixed number stay
+// in it: resize2fs would give them others and leave the superblock with the old ones.
+uint64_t EstimateMinimum(ext2_filsys fs) {
+  const ext2_super_block& super = *fs->super;
+  ext2_ino_t last_own = 1;
+  if (ext2fs_has_feature_journal(fs->super)) last_own = std::max(last_own, super.s_journal_inum);
+  if (ext2fs_has_feature_orphan_file(fs->super)) last_own = std::max(last_own, super.s_orphan_file_inum);
+  if (ext2fs_has_feature_quota(fs->super)) {
+    last_own = std::max({last_own, super.s_usr_quota_inum, super.s_grp_quota_inum, super.s_prj_quota_inum});
+  }
+  const uint64_t estimate_blocks = rootloom_minimum_estimate(fs);
+  const uint64_t groups = (last_own - 1) / super.s_inodes_per_group;
+  if (groups == 0) return estimate_blocks;
+  const uint64_t own_blocks = super.s_first_data_block + (groups + 1) * super.s_blocks_per_group;
+  return std::max(estimate_blocks, std::min<uint64_t>(own_blocks, ext2fs_blocks_count(fs->super)));
+}
+
 // The smallest rehearsed size of at least estimate_blocks, in whole steps that a disk can have.
 Result<uint64_t> FindMinimum(Filesystem& filesystem, const std::shared_ptr<Device>& device, uint64_t estimate_blocks,
                              const ScratchFactory& make_scratch, const CallContext& context) {
@@ -92,7 +109,7 @@ Failure TooSmall(Filesystem& filesystem, uint64_t wanted_bytes, uint64_t minimum
 Status CheckFits(Filesystem& filesystem, const std::shared_ptr<Device>& device, uint64_t target_blocks,
                  const ScratchFactory& make_scratch, const CallContext& context) {
   ext2_filsys fs = filesystem.raw();
-  const uint64_t estimate_blocks = rootloom_minimum_estimate(fs);
+  const uint64_t estimate_blocks = EstimateMinimum(fs);
   if (target_blocks >= estimate_blocks) {
     if (target_blocks >= estimate_blocks + estimate_blocks / 8 + kRehearsalSlackBytes / fs->blocksize) {
       return Status::Ok();
@@ -112,7 +129,7 @@ Result<uint64_t> FindTarget(Filesystem& filesystem, const std::shared_ptr<Device
   ext2_filsys fs = filesystem.raw();
   if (!request.size_bytes.has_value()) {
     ROOTLOOM_RETURN_IF_ERROR(CheckResizeTarget(filesystem, ext2fs_blocks_count(fs->super)));
-    return FindMinimum(filesystem, device, rootloom_minimum_estimate(fs), make_scratch, context);
+    return FindMinimum(filesystem, device, EstimateMinimum(fs), make_scratch, context);
   }
   const uint64_t target_blocks = *request.size_bytes / fs->blocksize;
   ROOTLOOM_RETURN_IF_ERROR(CheckResizeTarget(filesystem, target_blocks));
@@ -203,7 +220,7 @@ Result<uint64_t> MinimumSize(std::shared_ptr<Device> device, const ScratchFactor
   ROOTLOOM_ASSIGN_OR_RETURN(auto filesystem, OpenForResize(device, false, context));
   ext2_filsys fs = filesystem->raw();
   ROOTLOOM_ASSIGN_OR_RETURN(const uint64_t blocks,
-                            FindMinimum(*filesystem, device, rootloom_minimum_estimate(fs), make_scratch, context));
+                            FindMinimum(*filesystem, device, EstimateMinimum(fs), make_scratch, context));
   return blocks * fs->blocksize;
 }
 

@@ -181,6 +181,28 @@ TEST_F(ResizeTest, CountsWhatAMovingBackupOfTheSuperblockLeaves) {
   EXPECT_TRUE(StockCheckIsClean(path_));
 }
 
+// The filesystem's own files may be where a shrink would take their inodes away, and have no fixed number.
+TEST_F(ResizeTest, KeepsTheInodesOfQuotaAndOrphanFiles) {
+  MakeFull(64 * kMiB, 600, "-b 1024 -N 1024 -O ^orphan_file");
+  std::ofstream commands(folder_.File("commands"));
+  commands << "cd many\n";
+  for (int i = 0; i < 600; ++i) commands << "rm \"file " << i << "\"\n";
+  commands.close();
+  ASSERT_TRUE(ToolSucceeds("tune2fs -O orphan_file,project,quota '" + path_ + "' && debugfs -w -f '" +
+                           folder_.File("commands") + "' '" + path_ + "'"));
+  for (int i = 0; i < 2; ++i) RunTool("e2fsck -fy '" + path_ + "'");
+  ASSERT_TRUE(StockCheckIsClean(path_));
+  const auto minimum = MinimumSize(OpenImage(path_), scratch_.factory(), CallContext());
+  ASSERT_TRUE(IsOk(minimum));
+  EXPECT_LT(minimum.value(), 64 * kMiB);
+  const Status refused = ResizeTo(24 * kMiB).status();
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.failure().kind, StatusKind::kTooSmall) << refused.failure().Message();
+  EXPECT_EQ(refused.failure().minimum_bytes, minimum.value());
+  ASSERT_TRUE(IsOk(ResizeTo(minimum.value())));
+  EXPECT_TRUE(StockCheckIsClean(path_));
+}
+
 TEST_F(ResizeTest, DoesNothingForTheSameSize) {
   MakeEmpty(64 * kMiB);
   const std::string before = RunTool("sha256sum < '" + path_ + "'").output;
