@@ -47,10 +47,10 @@ Status ReadFramed(ByteReader& reader, Header& header) {
     return CorruptHeader("its packed part cannot hold the " + std::to_string(inner_bytes) + " bytes it claims");
   }
   LargeBuffer inner(inner_bytes);
-  if (Status status = UnpackLz4Frame(packed, inner.span()); !status.ok()) {
-    return CorruptHeader(status.failure().detail);
-  }
-  return ReadInner(inner.span(), header);
+  // Both parts are corrupt in the words of the header's own failure.
+  Status status = UseLz4Frame(packed, inner.span(), [&] { return ReadInner(inner.span(), header); });
+  if (!status.ok()) status.failure().operation = kDecodeHeader;
+  return status;
 }
 
 Status WriteFramed(const Header& header, ByteWriter& writer) {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -19,5 +20,10 @@ Result<std::vector<std::byte>> PackLz4Frame(std::span<const std::byte> data);
 // Fills target with the content of the one frame that packed holds. Fails with kCorrupt, without a path, when the
 // frame is damaged, is not the whole of packed, or has any other size than target.
 Status UnpackLz4Frame(std::span<const std::byte> packed, std::span<std::byte> target);
+
+// The same, and gives what use makes of the unpacked target. Of a large frame the checksums, which take as long as
+// unpacking, are verified by other threads meanwhile: use may be given damaged content, but what it says counts only
+// when the frame proves to be whole.
+Status UseLz4Frame(std::span<const std::byte> packed, std::span<std::byte> target, const std::function<Status()>& use);
 
 }  // namespace rootloom

@@ -1,5 +1,8 @@
 // What only V4 and V5 have: the frame, the builds section, the columns.
 #include "native/chain/header_layout.h"
+#include "native/chain/lz4_frame.h"
+#include "native/chain/xxh32.h"
+#include "native/util/endian.h"
 #include "test/native/chain/chain_fixture.h"
 
 namespace rootloom::testing {
@@ -170,6 +173,44 @@ TEST(DecodeHeader, RefusesEveryTruncationAndEveryFlippedBitOfAFrame) {
   Bytes longer = good;
   longer.push_back(std::byte{0});
   EXPECT_EQ(KindOf(DecodeHeader(longer).status()), StatusKind::kCorrupt);
+}
+
+// Its checksums are verified beside the parsing.
+TEST(DecodeHeader, RefusesFlippedBitsOfALargeFrame) {
+  Header header{.version = 4, .build = kBuildA, .base_build = kBuildA, .sources = {kBuildA}};
+  constexpr uint32_t kMappings = 120'000;  // In two blocks.
+  for (uint32_t index = 0; index < kMappings; ++index) {
+    header.mappings.push_back({.offset_pages = index, .length_pages = 1, .storage_pages = 3 * index, .source = 0});
+  }
+  header.size_bytes = uint64_t{kMappings} * kPageBytes;
+  header.builds = {{.build = kBuildA}};
+  const Bytes good = EncodeHeader(header).value();
+  const Result<Header> decoded = DecodeHeader(good);
+  ASSERT_TRUE(IsOk(decoded));
+  EXPECT_EQ(*decoded, header);
+  const auto expect_refused = [&](size_t bit) {
+    Bytes bad = good;
+    bad[bit / 8] ^= static_cast<std::byte>(1 << bit % 8);
+    const Status status = DecodeHeader(bad).status();
+    ASSERT_FALSE(status.ok()) << "bit " << bit;
+    EXPECT_EQ(status.failure().operation, "decode header");
+  };
+  Random random(70);
+  for (int count = 0; count < 100; ++count) expect_refused(69 * 8 + random.Below((good.size() - 69) * 8));
+  // The content's checksum, the end mark, and the last block's checksum.
+  for (size_t bit = (good.size() - 12) * 8; bit < good.size() * 8; ++bit) expect_refused(bit);
+  for (const size_t missing : {1, 4, 5, 8, 9, 100'000}) {
+    EXPECT_EQ(KindOf(DecodeHeader(std::span(good).first(good.size() - missing)).status()), StatusKind::kCorrupt);
+  }
+}
+
+TEST(Xxh32, IsTheChecksumOfLz4Frames) {
+  Random random(71);
+  for (size_t size = 0; size < 200; ++size) {
+    const Bytes data = random.Bytes(size);
+    const Bytes packed = PackLz4Frame(data).value();
+    EXPECT_EQ(Xxh32(data), LoadLittle<uint32_t>(packed.data() + packed.size() - 4)) << size << " bytes";
+  }
 }
 
 TEST(DecodeHeader, RefusesBytesBehindTheMappingSection) {
