@@ -32,14 +32,15 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-async function makeStuckDisk(operation: OperationKind, skip: number): Promise<FaultyDevice> {
+/** The disk hangs so many times, after the operations that are skipped. */
+async function makeStuckDisk(operation: OperationKind, skip: number, count = 1): Promise<FaultyDevice> {
   const folder = await makeScratch();
   await using zeros = createZeroDevice({ size: 2 * GIB });
   const disk = await createOverlay(zeros, { upperPath: path.join(folder, 'upper') });
   await ext4.mkfs(disk, { uuid: UUID, hashSeed: UUID, size: GIB });
   const stuck = createFaultyDevice(disk);
   await disk.close();
-  stuck.arm({ operation, skip, count: 1, delayMs: STUCK_MS });
+  stuck.arm({ operation, skip, count, delayMs: STUCK_MS });
   return stuck;
 }
 
@@ -75,7 +76,7 @@ test.for([
 test.each(ISOLATIONS)(
   'rebuildDisk, isolated: %s, answers an abort while its source is stuck',
   async (isolation) => {
-    const disk = await makeStuckDisk('read', 3);
+    const disk = await makeStuckDisk('read', 3, 2);
     const upperPath = path.join(await makeScratch(), 'new');
     const controller = new AbortController();
     const reason = new Error('enough');
