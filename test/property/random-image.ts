@@ -195,6 +195,19 @@ async function fill(file: string, random: Random): Promise<void> {
   await new Filler(tree, random, path.dirname(file)).fill(random.pick(STEPS));
 }
 
+/** Directories are written last. Where files have left no room for them, another image is made, with other files. */
+async function makeAndFill(file: string, random: Random, makeEmpty: () => Promise<void>): Promise<void> {
+  for (;;) {
+    await makeEmpty();
+    try {
+      return await fill(file, random);
+    } catch (error) {
+      if (!isRootloomError(error, 'NO_SPACE')) throw error;
+      await rm(file);
+    }
+  }
+}
+
 async function makeFromFolder(file: string, args: readonly string[], size: number, random: Random) {
   const folder = `${file}.files`;
   await mkdir(folder);
@@ -216,8 +229,7 @@ export async function makeRandomImage(
 ): Promise<RandomImage> {
   const size = random.integer(20, 160) * MIB;
   if (profile === 'ours') {
-    await makeOurs(file, size);
-    await fill(file, random);
+    await makeAndFill(file, random, () => makeOurs(file, size));
     return { profile, size };
   }
   const block = random.pick(['1024', '2048', '4096', '4096', '4096']);
@@ -226,7 +238,6 @@ export async function makeRandomImage(
     await makeFromFolder(file, args, size + 48 * MIB, random);
     return { profile: args.join(' '), size: size + 48 * MIB };
   }
-  await makeByStockTool(file, args, size);
-  await fill(file, random);
+  await makeAndFill(file, random, () => makeByStockTool(file, args, size));
   return { profile: args.join(' '), size };
 }
