@@ -1,4 +1,6 @@
 /* e2fsprogs' quota files as a run: see run.h. Apart from shim.c, which has e2fsck's types of the same names. */
+#include <errno.h>
+
 #include "native/ext4/engine/run.h"
 #include "support/quotaio.h"
 #include "support/quotaio_tree.h"
@@ -29,13 +31,16 @@ static errcode_t update_file(ext2_filsys fs, struct update* update) {
   return code != 0 ? code : closed;
 }
 
+/* EIO is what upstream says of a file that is no quota file. */
+static errcode_t to_own(errcode_t code) { return code == EIO ? EXT2_ET_FILESYSTEM_CORRUPTED : code; }
+
 errcode_t rootloom_run_quota_update(struct rootloom_engine_run* run, ext2_filsys fs,
                                     const struct rootloom_quota_usage* usage) {
   if (!rootloom_engine_enter(run)) return EXT2_ET_NO_MEMORY;
   errcode_t code = 0;
   for (int type = 0; type < MAXQUOTAS && code == 0; ++type) {
     struct update update = {.type = (enum quota_type)type, .usage = usage};
-    if (*quota_sb_inump(fs->super, update.type) != 0) code = update_file(fs, &update);
+    if (*quota_sb_inump(fs->super, update.type) != 0) code = to_own(update_file(fs, &update));
   }
   rootloom_engine_leave(run);
   return code;

@@ -163,5 +163,16 @@ TEST_F(QuotaTest, UpdateReportsTheDevicesFailureAtEveryOperation) {
   }
 }
 
+TEST_F(QuotaTest, UpdateRefusesAFileThatIsNoQuotaFile) {
+  const std::string blocks = RunTool("debugfs -R 'blocks <3>' '" + path_ + "' 2>&-").output;
+  const std::shared_ptr<Device> device = OpenImage(path_);
+  const std::vector<std::byte> noise(kBlockBytes, std::byte{0xee});
+  ASSERT_TRUE(IsOk(device->Write(std::stoull(blocks) * kBlockBytes, noise)));
+  IoCounts counts;
+  const Status status = UpdateQuota(device, 1, counts, CallContext());
+  ASSERT_FALSE(status.ok());
+  EXPECT_EQ(status.failure().kind, StatusKind::kCorrupt) << status.failure().Message();
+}
+
 }  // namespace
 }  // namespace rootloom::testing
