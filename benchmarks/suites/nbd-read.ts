@@ -7,7 +7,8 @@
  *
  * The ceiling is the bare echo: it receives requests and sends bytes, and does nothing else. With flat memory it sends what lies at the
  * offset, which has to come from main memory as with every server of stored data; with constant bytes it sends the same 4 KiB from the
- * processor's cache every time, which is what the socket alone can do.
+ * processor's cache every time, which is what the socket alone can do. What the one reaches of the other is what fetching costs, and no
+ * server of stored data can do without it. Under fio, whose engine sends and takes one request at a time, the echo shows what the client allows.
  *
  * Does not measure: disks, chains of diffs, writing.
  */
