@@ -61,6 +61,7 @@ Result<ext2_ino_t> FindLostAndFound(Filesystem& source) {
   const errcode_t code =
       ext2fs_lookup(source.raw(), EXT2_ROOT_INO, kName.data(), static_cast<int>(kName.size()), nullptr, &number);
   if (code == EXT2_ET_FILE_NOT_FOUND) return ext2_ino_t{0};
+  if (code == EXT2_ET_NO_DIRECTORY) return Status::Corrupt(kOperation, "its root is no directory");
   ROOTLOOM_RETURN_IF_ERROR(source.Check(code, "look up lost+found in"));
   ext2_inode inode;
   ROOTLOOM_RETURN_IF_ERROR(source.Check(ext2fs_read_inode(source.raw(), number, &inode), "read lost+found of"));

@@ -1,4 +1,4 @@
-// Rebuilds that are stopped in the middle of one huge directory.
+// Rebuilds that are stopped in the middle of one huge directory, and of what is broken.
 #include "native/ext4/rebuild/rebuild.h"
 
 #include <gtest/gtest.h>
@@ -112,6 +112,16 @@ TEST(RebuildTest, AStoppedFilesystemBuildsNoDirectory) {
   const auto stopped = BuildDirectoryBlocks(*filesystem.value(), identity, entries);
   ASSERT_FALSE(stopped.ok());
   EXPECT_EQ(stopped.status().failure().kind, StatusKind::kCancelled);
+}
+
+TEST(RebuildTest, ARootThatIsNoDirectoryIsCorrupt) {
+  const TempFolder folder;
+  const std::string path = folder.File("disk");
+  ASSERT_TRUE(IsOk(MakeFilesystem(CreateFile(path, kDiskBytes), SomeMkfsRequest(), CallContext())));
+  ASSERT_TRUE(ToolSucceeds("debugfs -w -R 'sif <2> mode 0100644' '" + path + "'"));
+  const auto size = RebuiltSize(OpenImage(path), 0, MakeMemoryDevice, CallContext());
+  ASSERT_FALSE(size.ok());
+  EXPECT_EQ(size.status().failure().kind, StatusKind::kCorrupt) << size.status().failure().Message();
 }
 
 }  // namespace
