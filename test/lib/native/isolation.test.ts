@@ -1,9 +1,15 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { createMemoryDevice, type Device } from '../../../lib/native/device.js';
 import { createFaultyDevice, createLoggingDevice } from '../../../lib/native/device-doubles.js';
 import { ext4 } from '../../../lib/native/ext4.js';
+import { ISOLATIONS } from '../../../lib/native/isolation.js';
+import { rebuildDisk } from '../../../lib/native/rebuild.js';
+import { sleep } from '../../../lib/util/abort.js';
+import { findProcesses } from '../../helpers/processes.js';
+import { makeScratch } from '../../helpers/temporary.js';
 
 const MIB = 2 ** 20;
 const IDENTITY = {
@@ -49,6 +55,20 @@ describe('isolation', () => {
     const abort = new AbortController();
     setTimeout(() => abort.abort(reason), 100);
     await expect(ext4.fsck(slow, {}, { signal: abort.signal })).rejects.toBe(reason);
+  });
+
+  test.each(ISOLATIONS)('is "%s" for a rebuild, too', async (isolation) => {
+    const upperPath = path.join(await makeScratch(), 'upper');
+    await using inner = await makeFilesystem();
+    await using slow = createFaultyDevice(inner, {
+      faults: [{ operation: 'read', skip: 4, count: 1, delayMs: 500 }],
+    });
+    const rebuild = rebuildDisk(slow, { size: 64 * MIB, upperPath }, { isolation });
+    while (slow.hitCount() === 0) await sleep(5);
+    const helpers = await findProcesses(`rootloom-ext4\0${process.pid}\0`);
+    const { overlay } = await rebuild;
+    await overlay.close();
+    expect(helpers).toHaveLength(isolation === 'process' ? 1 : 0);
   });
 
   test('leaves the children of Node to Node', async () => {
