@@ -11,8 +11,8 @@ export const ISOLATIONS = ['process', 'none'] as const;
 /**
  * `process`: the engine works in a process of its own, which has no rights but to its disk, memory up to a limit, and time. Should
  * it crash, hang or answer nonsense, the call rejects with ENGINE_CRASHED, and nothing is changed: what it writes gets to the
- * device only after it has succeeded. `none`: it works in this process, some milliseconds quicker, and a filesystem made to do
- * harm may end the process, or worse.
+ * device only after it has succeeded. `none`: it works in this process, quicker by some milliseconds (a rebuild of many files by some
+ * tens of them), and a filesystem made to do harm may end the process, or worse.
  */
 export type Isolation = (typeof ISOLATIONS)[number];
 
