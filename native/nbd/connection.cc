@@ -18,8 +18,9 @@ namespace {
 
 // Some 60 WRITEs of 4 KiB, and thousands of other requests.
 constexpr size_t kInputBytes = 256 << 10;
-// Answers are sent after so much work at the latest, so that the client has something to do meanwhile.
-constexpr size_t kMaxBatchRequests = 64;
+// Answers are sent after so much work at the latest, so that the client has something to do meanwhile: with batches as
+// long as the client's queue, the two take turns waiting for each other. A row of WRITEs may make a batch longer.
+constexpr size_t kMaxBatchRequests = 24;
 constexpr uint64_t kMaxBatchBytes = 256 << 10;
 // A row of WRITEs gets no longer by another one.
 constexpr uint64_t kMaxRowBytes = 1 << 20;
@@ -180,7 +181,7 @@ bool Connection::ConsumeRequests() {
     Dispatch(std::exchange(filling_, nullptr));
     progress = true;
   }
-  while (filling_ == nullptr && answered_.size() + pooled_count_ + row_.size() < kMaxBatchRequests &&
+  while (filling_ == nullptr && answered_.size() + pooled_count_ < kMaxBatchRequests &&
          answered_bytes_ + pooled_bytes_ + row_bytes_ < kMaxBatchBytes) {
     if (refused_ != nullptr) {
       SkipPayload();
