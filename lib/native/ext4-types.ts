@@ -45,6 +45,11 @@ export interface ResizeReport {
   newSize: number;
   /** True when e2fsck has looked at the result: after a shrink, and where metadata had to move. */
   checked: boolean;
+  /**
+   * True when it put right what follows from the files: bitmaps, counts, quota. resize2fs is known to leave such things wrong with
+   * sparse_super2, and where they were wrong before.
+   */
+  corrected: boolean;
   /** Of opening and resizing, without rehearsals. */
   io: IoReport;
   /** Of the check of the result. */

@@ -78,6 +78,7 @@ export async function rebuildDisk(
       clean,
       free,
       resultChecked: false,
+      resultCorrected: false,
     };
     return { overlay, parentHeader: newHeader, report };
   } catch (error) {

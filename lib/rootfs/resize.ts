@@ -32,6 +32,8 @@ export interface ResizeReport {
   clean: boolean;
   /** True when e2fsck looked at the result: after a shrink, and where metadata had to move. */
   resultChecked: boolean;
+  /** True when it put right bitmaps, counts or quota there: see `ResizeReport` of `ext4.resize`. */
+  resultCorrected: boolean;
   /** What the engine read and wrote: metadata, and content that had to move. The sum of its passes, which are rarely more than one. */
   io: IoReport;
 }
@@ -66,6 +68,7 @@ function roundUp(bytes: number): number {
 class Resizing {
   #io = NO_IO;
   #resultChecked = false;
+  #resultCorrected = false;
   /** Of the filesystem as it is; undefined before the first look at it. */
   #stats: Ext4Stats | undefined;
   readonly #oldSize: number;
@@ -99,8 +102,9 @@ class Resizing {
 
   async report(): Promise<ResizeReport> {
     const { sizeBytes: filesystemSize, availableBytes: free, clean } = await this.#currentStats();
-    const [oldSize, newSize, resultChecked] = [this.#oldSize, this.disk.size, this.#resultChecked];
-    return { oldSize, newSize, filesystemSize, free, clean, resultChecked, io: this.#io };
+    const sizes = { oldSize: this.#oldSize, newSize: this.disk.size, filesystemSize, free };
+    const [resultChecked, resultCorrected] = [this.#resultChecked, this.#resultCorrected];
+    return { ...sizes, clean, resultChecked, resultCorrected, io: this.#io };
   }
 
   async #currentStats(): Promise<Ext4Stats> {
@@ -109,10 +113,11 @@ class Resizing {
   }
 
   async #resizeFilesystem(size: number | 'minimum'): Promise<number> {
-    const { newSize, checked, io, after } = await ext4.resize(this.disk, { size }, this.options);
+    const { newSize, checked, corrected, io, after } = await ext4.resize(this.disk, { size }, this.options);
     this.#stats = after;
     this.#io = addIo(this.#io, io);
     this.#resultChecked ||= checked;
+    this.#resultCorrected ||= corrected;
     return newSize;
   }
 }

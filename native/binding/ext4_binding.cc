@@ -111,6 +111,7 @@ Napi::Value ToValue(Napi::Env env, const ResizeReport& report) {
   object.Set("oldSize", FromBytes(env, report.old_size_bytes));
   object.Set("newSize", FromBytes(env, report.new_size_bytes));
   object.Set("checked", report.checked);
+  object.Set("corrected", report.corrected);
   object.Set("io", ToIoReport(env, report.io));
   object.Set("checkIo", ToIoReport(env, report.check_io));
   object.Set("after", ToValue(env, report.after));

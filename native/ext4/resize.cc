@@ -150,20 +150,22 @@ bool OnlySummariesAreWrong(const FsckReport& report) {
 // What follows from the files is e2fsck's to put right: resize2fs frees a block too many when the last backup of the
 // superblock moves (sparse_super2), and what quota files said wrong before, of inodes and of owners that they do not
 // know, is more than UpdateQuota looks at.
-Status CheckResult(const std::shared_ptr<Device>& device, std::optional<int64_t> time, IoCounts& counts,
+Status CheckResult(const std::shared_ptr<Device>& device, std::optional<int64_t> time, ResizeReport& report,
                    const CallContext& context) {
-  ROOTLOOM_ASSIGN_OR_RETURN(FsckReport report, Fsck(device, {.repair = false, .time = time}, context));
-  counts = report.io;
-  if (report.clean()) return Status::Ok();
-  if (OnlySummariesAreWrong(report)) {
+  ROOTLOOM_ASSIGN_OR_RETURN(FsckReport check, Fsck(device, {.repair = false, .time = time}, context));
+  report.checked = true;
+  report.check_io = check.io;
+  if (check.clean()) return Status::Ok();
+  if (OnlySummariesAreWrong(check)) {
     ROOTLOOM_ASSIGN_OR_RETURN(const FsckReport repair, Fsck(device, {.repair = true, .time = time}, context));
-    counts += repair.io;
-    ROOTLOOM_ASSIGN_OR_RETURN(report, Fsck(device, {.repair = false, .time = time}, context));
-    counts += report.io;
-    if (report.clean()) return Status::Ok();
+    report.corrected = true;
+    report.check_io += repair.io;
+    ROOTLOOM_ASSIGN_OR_RETURN(check, Fsck(device, {.repair = false, .time = time}, context));
+    report.check_io += check.io;
+    if (check.clean()) return Status::Ok();
   }
   const std::string first =
-      report.problems.empty() ? "exit code " + std::to_string(report.exit_bits) : report.problems.front().message;
+      check.problems.empty() ? "exit code " + std::to_string(check.exit_bits) : check.problems.front().message;
   return Failure{.kind = StatusKind::kCorrupt,
                  .operation = kResizeOperation,
                  .detail = "a check of the result found: " + first,
@@ -209,8 +211,7 @@ Result<ResizeReport> Resize(std::shared_ptr<Device> device, const ResizeRequest&
   report.io = result.io;
   report.io += io_before;
   if (updates_quota) ROOTLOOM_RETURN_IF_ERROR(UpdateQuota(device, time, report.io, context));
-  report.checked = needs_check;
-  if (needs_check) ROOTLOOM_RETURN_IF_ERROR(CheckResult(device, request.time, report.check_io, context));
+  if (needs_check) ROOTLOOM_RETURN_IF_ERROR(CheckResult(device, request.time, report, context));
   ROOTLOOM_ASSIGN_OR_RETURN(report.after, ReadStats(std::move(device), context));
   return report;
 }

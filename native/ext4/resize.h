@@ -40,8 +40,11 @@ struct ResizeReport {
   uint64_t new_size_bytes = 0;
   IoCounts io;           // of opening and resizing, without rehearsals
   bool checked = false;  // e2fsck has looked at the result
-  IoCounts check_io;     // of that
-  Ext4Stats after;       // of the filesystem as it is then
+  // And has put right what follows from the files: bitmaps, counts, quota. resize2fs is known to leave such things
+  // wrong with sparse_super2, and where they were wrong before.
+  bool corrected = false;
+  IoCounts check_io;  // of that
+  Ext4Stats after;    // of the filesystem as it is then
 };
 
 // Resizes the filesystem on device. The device must already be large enough, and keeps its size.

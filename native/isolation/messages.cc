@@ -105,6 +105,7 @@ void Fields(Archive& archive, T& report) {
   archive.Number(report.new_size_bytes);
   Fields(archive, report.io);
   archive.Flag(report.checked);
+  archive.Flag(report.corrected);
   Fields(archive, report.check_io);
   Fields(archive, report.after);
 }

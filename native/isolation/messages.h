@@ -26,7 +26,7 @@
 namespace rootloom {
 
 // Changes with every change of a message; a helper of another version is refused.
-inline constexpr uint32_t kHelperVersion = 4;
+inline constexpr uint32_t kHelperVersion = 5;
 
 enum class HelperMessage : uint8_t {
   kHello,

@@ -17,6 +17,8 @@ export interface Chain {
   size: number;
   header: Buffer;
   diffs: Record<string, { path: string }>;
+  /** Whether e2fsck had something to put right after the resize that made it. */
+  isCorrected?: boolean;
 }
 
 export interface Step {
@@ -62,14 +64,15 @@ async function resize(
   overlay: OverlayDevice,
   { request, disturbance, after }: Step,
   options: EngineOptions,
-): Promise<void> {
+): Promise<{ isCorrected: boolean }> {
   if (disturbance !== 'write-error' || !isSize(request) || request.size < overlay.size) {
-    await resizeDisk(overlay, request, options);
-    return;
+    const { resultCorrected: isCorrected } = await resizeDisk(overlay, request, options);
+    return { isCorrected };
   }
   await overlay.resize(request.size);
   await using faulty = createFaultyDevice(overlay, { faults: [fail('write', after % LEAST_WRITES)] });
-  await ext4.resize(faulty, { size: request.size }, options);
+  const { corrected: isCorrected } = await ext4.resize(faulty, { size: request.size }, options);
+  return { isCorrected };
 }
 
 /** The chain that `seal` makes, on top of `parent`. */
@@ -107,10 +110,11 @@ export async function performStep(chain: Chain, step: Step, places: Places): Pro
     const upperPath = strategy === 'resize' ? upper : path.join(work, 'source');
     await using overlay = await createOverlay(base, { upperPath });
     if (strategy === 'resize') {
-      await resize(overlay, step, options);
-      return await sealedChain(chain, places, (request) =>
+      const result = await resize(overlay, step, options);
+      const sealed = await sealedChain(chain, places, (request) =>
         sealOverlay(overlay, { ...request, parentHeader: chain.header }, options),
       );
+      return { ...sealed, ...result };
     }
     const rebuilt = await rebuildDisk(overlay, step.request, {
       ...options,
