@@ -6,7 +6,6 @@
 
 #include <cerrno>
 #include <chrono>
-#include <cstdlib>
 #include <map>
 #include <memory>
 #include <random>
@@ -19,6 +18,7 @@
 #include "native/ext4/tree_acl.h"
 #include "native/ext4/tree_inode.h"
 #include "native/util/file_io.h"
+#include "test/native/util/random.h"
 #include "test/native/util/status_matchers.h"
 #include "test/native/util/temp_folder.h"
 
@@ -50,13 +50,6 @@ void ExpectClean(std::shared_ptr<Device> device) {
 }
 
 std::span<const std::byte> Bytes(const std::string& text) { return std::as_bytes(std::span(text)); }
-
-uint32_t Seed() {
-  const char* given = std::getenv("ROOTLOOM_TEST_SEED");
-  const uint32_t seed = given != nullptr ? static_cast<uint32_t>(std::stoul(given)) : std::random_device()();
-  std::printf("ROOTLOOM_TEST_SEED=%u\n", seed);
-  return seed;
-}
 
 // From one block over one level of index to two.
 class DirectoryOfSize : public ::testing::TestWithParam<size_t> {};

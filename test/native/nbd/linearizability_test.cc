@@ -5,11 +5,10 @@
 //
 // Clients on connections of their own, each with several requests under way, read and write the same few blocks, and
 // take down what they saw and when. Then each block's history must be linearizable. Runs under the thread sanitizer as
-// well. The seed is printed, and taken from ROOTLOOM_TEST_SEED.
+// well. The seed is printed, and taken from ROOTLOOM_SEED.
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <cstdlib>
 #include <map>
 #include <random>
 
@@ -17,6 +16,7 @@
 #include "native/block/overlay_device.h"
 #include "test/native/nbd/harness.h"
 #include "test/native/nbd/register_history.h"
+#include "test/native/util/random.h"
 
 namespace rootloom::nbd {
 namespace {
@@ -63,13 +63,6 @@ constexpr int kDepth = 8;
 constexpr int kRequests = 3000;  // of each client
 constexpr uint64_t kBlocks = 4;
 constexpr uint32_t kBlockBytes = 4096;
-
-uint64_t Seed() {
-  const char* given = std::getenv("ROOTLOOM_TEST_SEED");
-  const uint64_t seed = given != nullptr ? std::strtoull(given, nullptr, 0) : std::random_device()();
-  std::printf("ROOTLOOM_TEST_SEED=%llu\n", static_cast<unsigned long long>(seed));
-  return seed;
-}
 
 uint64_t Now() { return std::chrono::steady_clock::now().time_since_epoch().count(); }
 
@@ -147,7 +140,7 @@ class Recorder {
 };
 
 void CheckExport(const std::shared_ptr<Device>& device, bool whole_blocks) {
-  const uint64_t seed = Seed();
+  const uint64_t seed = rootloom::testing::Seed();
   Served served(device);
   std::vector<std::unique_ptr<Recorder>> recorders;
   for (int i = 0; i < kClients; ++i) {

@@ -1,14 +1,14 @@
 // Many clients at once. Runs under the thread sanitizer as well. The seed is printed, and taken from
-// ROOTLOOM_TEST_SEED.
+// ROOTLOOM_SEED.
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <cstdlib>
 #include <map>
 #include <random>
 
 #include "native/block/faulty_device.h"
 #include "test/native/nbd/harness.h"
+#include "test/native/util/random.h"
 
 namespace rootloom::nbd {
 namespace {
@@ -25,13 +25,6 @@ using namespace std::chrono_literals;
 constexpr int kClients = 8;
 constexpr uint64_t kShareBytes = 4 << 20;  // of each client, its own
 constexpr int kRounds = 300;
-
-uint64_t Seed() {
-  const char* given = std::getenv("ROOTLOOM_TEST_SEED");
-  const uint64_t seed = given != nullptr ? std::strtoull(given, nullptr, 0) : std::random_device()();
-  std::printf("ROOTLOOM_TEST_SEED=%llu\n", static_cast<unsigned long long>(seed));
-  return seed;
-}
 
 // One client that keeps several requests under way within its own share of the device, and knows what must be there.
 class Worker {
@@ -101,7 +94,7 @@ class Worker {
 };
 
 TEST(StressTest, EightClientsSeeTheirOwnWrites) {
-  const uint64_t seed = Seed();
+  const uint64_t seed = rootloom::testing::Seed();
   auto memory = NewMemoryDevice(kClients * kShareBytes);
   // Now and then an operation is slow, so that requests change between the receiving thread and the workers.
   auto device = std::make_shared<FaultyDevice>(memory);
@@ -122,7 +115,7 @@ TEST(StressTest, EightClientsSeeTheirOwnWrites) {
 }
 
 TEST(StressTest, ClosesAtAnyMoment) {
-  std::mt19937_64 random(Seed());
+  std::mt19937_64 random(rootloom::testing::Seed());
   for (int round = 0; round < 20; ++round) {
     auto device = std::make_shared<FaultyDevice>(NewMemoryDevice(kShareBytes));
     device->Arm({.count = 50, .delay = 1ms});

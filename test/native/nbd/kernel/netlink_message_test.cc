@@ -7,6 +7,8 @@
 
 #include <random>
 
+#include "test/native/util/random.h"
+
 namespace rootloom::nbd {
 namespace {
 
@@ -134,12 +136,8 @@ TEST(TakeMessage, RefusesLengthsThatLie) {
   }
 }
 
-// Seed: ROOTLOOM_TEST_SEED.
 TEST(TakeMessage, SurvivesAnyBytes) {
-  const char* given = std::getenv("ROOTLOOM_TEST_SEED");
-  const uint64_t seed = given != nullptr ? std::strtoull(given, nullptr, 0) : std::random_device()();
-  std::printf("ROOTLOOM_TEST_SEED=%llu\n", static_cast<unsigned long long>(seed));
-  std::mt19937_64 random(seed);
+  std::mt19937_64 random(rootloom::testing::Seed());
   for (int round = 0; round < 20000; ++round) {
     std::vector<std::byte> bytes(random() % 128);
     for (std::byte& byte : bytes) byte = static_cast<std::byte>(random() % 2 == 0 ? random() % 24 : random());
