@@ -353,17 +353,21 @@ uint64_t CountWriteCalls() {
 }
 
 TEST_F(OverlayTest, WritesARowOfWholeBlocksAtOnce) {
-  auto overlay = Make(16, 16 * kBlock);
+  auto overlay = Make(32, 32 * kBlock);
   const Bytes data(kBlock, std::byte{6});
   const Bytes zeros(kBlock);
   const std::span<const std::byte> row[] = {data, data, data, data, zeros, data, data};
   Status outcomes[7];
-  const uint64_t before = CountWriteCalls();
-  overlay->WriteRow(2 * kBlock, row, Durability::kBuffered, outcomes);
-  EXPECT_EQ(CountWriteCalls() - before, 2u) << "one on each side of the zeros";
+  const auto count_writes_at = [&](uint64_t block) {
+    const uint64_t before = CountWriteCalls();
+    overlay->WriteRow(block * kBlock, row, Durability::kBuffered, outcomes);
+    return CountWriteCalls() - before;
+  };
+  count_writes_at(2);  // The first time a sanitizer may write, too, to learn which memory it can read.
+  EXPECT_EQ(count_writes_at(18), 2u) << "one on each side of the zeros";
   for (const Status& outcome : outcomes) EXPECT_TRUE(IsOk(outcome));
-  EXPECT_EQ(overlay->Stats().data_blocks, 6u);
-  EXPECT_EQ(overlay->Stats().zero_blocks, 1u);
+  EXPECT_EQ(overlay->Stats().data_blocks, 12u);
+  EXPECT_EQ(overlay->Stats().zero_blocks, 2u);
   EXPECT_EQ(base_->CountOf(OperationKind::kRead).calls, 0u);
 }
 
