@@ -1,6 +1,8 @@
 #include "native/chain/lz4_frame.h"
 
 #include <lz4frame.h>
+#define XXH_INLINE_ALL  // The header is the library.
+#include <xxhash.h>
 
 #include <future>
 #include <memory>
@@ -8,7 +10,6 @@
 #include <string>
 #include <utility>
 
-#include "native/chain/xxh32.h"
 #include "native/util/endian.h"
 
 namespace rootloom {
@@ -78,7 +79,7 @@ bool AreBlocksWhole(std::span<const std::byte> blocks) {
     blocks = blocks.subspan(sizeof(uint32_t));
     if (length == 0) return true;
     if (length + sizeof(uint32_t) > blocks.size()) return false;
-    if (Xxh32(blocks.first(length)) != LoadLittle<uint32_t>(blocks.data() + length)) return false;
+    if (XXH32(blocks.data(), length, 0) != LoadLittle<uint32_t>(blocks.data() + length)) return false;
     blocks = blocks.subspan(length + sizeof(uint32_t));
   }
   return false;
@@ -121,7 +122,7 @@ Status UseLz4Frame(std::span<const std::byte> packed, std::span<std::byte> targe
   ROOTLOOM_RETURN_IF_ERROR(Unpack(packed, target, true));
   // The frame was the whole of packed, and so ends with the checksum.
   const auto wanted = LoadLittle<uint32_t>(packed.last(sizeof(uint32_t)).data());
-  auto content = RunBeside([target, wanted] { return Xxh32(target) == wanted; });
+  auto content = RunBeside([target, wanted] { return XXH32(target.data(), target.size(), 0) == wanted; });
   Status used = use();
   if (!blocks.get()) return Status::Corrupt(kUnpack, "its LZ4 frame is damaged: a block is not what its checksum says");
   if (!content.get()) return Status::Corrupt(kUnpack, "its LZ4 frame is damaged: it is not what its checksum says");

@@ -6,28 +6,15 @@ import { ext4 } from '../../../lib/native/ext4.js';
 import { STRATEGIES, type Strategy } from '../../../lib/rootfs/strategy.js';
 import { openStore } from '../../../lib/storage/open-store.js';
 import type { Store } from '../../../lib/storage/store.js';
-import { sleep } from '../../../lib/util/abort.js';
+import { killAtMoments } from '../../helpers/killed-rounds.js';
 import { findDifferences, makeSmallBase } from '../../helpers/published-disks.js';
-import { seededRandom } from '../../helpers/random.js';
 import { stateOf } from '../../helpers/store-state.js';
-import { startChild } from '../../helpers/temporary.js';
 
 const MIB = 1024 ** 2;
 const MOMENTS = 25;
 const NEW_SIZE = 160 * MIB;
 const EVERYTHING = { atime: true, ctime: true, birthtime: true, generation: true };
 const resizer = new URL('./children/resize-strategies.ts', import.meta.url);
-
-/** How long all strategies take here and now. */
-async function measureRound(args: readonly string[]): Promise<number> {
-  const child = startChild(resizer, args);
-  await child.waitFor('ready');
-  const started = performance.now();
-  await child.waitFor('round 0');
-  const roundMs = performance.now() - started;
-  await child.kill();
-  return roundMs;
-}
 
 /** Rejects unless the build is a whole disk of the new size with the source's files. Gives how it was made. */
 async function checkWhole(store: Store, sourceId: string, id: string): Promise<Strategy> {
@@ -43,19 +30,13 @@ async function checkWhole(store: Store, sourceId: string, id: string): Promise<S
 }
 
 test(`a size change killed at any of ${MOMENTS} moments leaves only whole builds`, async () => {
-  const random = seededRandom();
   const { folder, store: made, build: source } = await makeSmallBase(64 * MIB);
   await made.close();
   const url = path.join(folder, 'store');
   const args = [url, source.id, `${NEW_SIZE}`];
-  const roundMs = await measureRound(args);
   const checked = new Set([source.id]);
   const seen = new Set<Strategy>();
-  for (let moment = 0; moment < MOMENTS; moment += 1) {
-    const child = startChild(resizer, args);
-    await child.waitFor('ready');
-    await sleep(random.next() * roundMs * 1.2);
-    await child.kill();
+  await killAtMoments(resizer, args, MOMENTS, async () => {
     await using store = await openStore(url);
     const { builds, temporary } = await stateOf(store);
     expect(temporary).toEqual([]);
@@ -66,6 +47,6 @@ test(`a size change killed at any of ${MOMENTS} moments leaves only whole builds
       checked.add(id);
     }
     await (await openBuild(store, source.id)).verify({ deep: true });
-  }
+  });
   expect([...seen].sort()).toEqual([...STRATEGIES].sort());
 }, 300_000);

@@ -1,7 +1,6 @@
 // What only V4 and V5 have: the frame, the builds section, the columns.
 #include "native/chain/header_layout.h"
 #include "native/chain/lz4_frame.h"
-#include "native/chain/xxh32.h"
 #include "native/util/endian.h"
 #include "test/native/chain/chain_fixture.h"
 
@@ -201,15 +200,6 @@ TEST(DecodeHeader, RefusesFlippedBitsOfALargeFrame) {
   for (size_t bit = (good.size() - 12) * 8; bit < good.size() * 8; ++bit) expect_refused(bit);
   for (const size_t missing : {1, 4, 5, 8, 9, 100'000}) {
     EXPECT_EQ(KindOf(DecodeHeader(std::span(good).first(good.size() - missing)).status()), StatusKind::kCorrupt);
-  }
-}
-
-TEST(Xxh32, IsTheChecksumOfLz4Frames) {
-  Random random(71);
-  for (size_t size = 0; size < 200; ++size) {
-    const Bytes data = random.Bytes(size);
-    const Bytes packed = PackLz4Frame(data).value();
-    EXPECT_EQ(Xxh32(data), LoadLittle<uint32_t>(packed.data() + packed.size() - 4)) << size << " bytes";
   }
 }
 
