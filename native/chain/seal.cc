@@ -17,6 +17,9 @@ namespace {
 constexpr char kSeal[] = "seal";
 // Extents asked for at once.
 constexpr size_t kExtentBatch = 256;
+// Of what was written on a parent. What is less is soon stored through the page cache, and is there when the new build
+// is opened next.
+constexpr uint64_t kLargeBytes = 64 << 20;
 
 Status CheckTarget(const SealTarget& target, uint64_t block_bytes) {
   if (target.build.is_nil()) return Status::Invalid(kSeal, "the new build's id is nil");
@@ -184,15 +187,16 @@ Result<SealReport> SealCut(OverlayCut& cut, const Header* parent, const SealTarg
 
   const Shape shape{cut.size_bytes(), parent == nullptr ? cut.block_size() : parent->block_size};
   const auto own_source = static_cast<uint16_t>(parent == nullptr ? 0 : parent->sources.size());
-  ROOTLOOM_ASSIGN_OR_RETURN(DiffWriter diff, DiffWriter::Create(target.diff_path, own_source));
+  ROOTLOOM_ASSIGN_OR_RETURN(const auto diff, DiffWriter::Create(target.diff_path, own_source));
   const uint64_t written_blocks = view.upper->states().data_count() + view.upper->states().zero_count();
+  const uint64_t most_bytes = parent == nullptr ? shape.size_bytes : written_blocks * cut.block_size();
   const bool digests = target.digest || parent == nullptr;
   Sha256 digest;
-  if (parent == nullptr) diff.WriteDirectly(shape.size_bytes);
-  SealQueue queue({.writer = diff,
+  if (parent == nullptr || most_bytes >= kLargeBytes) diff->WriteDirectly(most_bytes);
+  SealQueue queue({.writer = *diff,
                    .block_bytes = cut.block_size(),
                    .base = parent == nullptr ? nullptr : view.below.get(),
-                   .total_bytes = parent == nullptr ? shape.size_bytes : written_blocks * cut.block_size(),
+                   .total_bytes = most_bytes,
                    .context = context,
                    .digest = digests ? &digest : nullptr});
   ROOTLOOM_RETURN_IF_ERROR(AddCut(cut, *view.upper, parent, context, queue));
@@ -200,9 +204,9 @@ Result<SealReport> SealCut(OverlayCut& cut, const Header* parent, const SealTarg
   // Only now: what is lost from here on has been read before.
   ROOTLOOM_RETURN_IF_ERROR(cut.CheckKept(context));
 
-  ROOTLOOM_ASSIGN_OR_RETURN(const auto header, MakeHeader(parent, target, shape, diff));
-  ROOTLOOM_RETURN_IF_ERROR(Finish(diff, header, target.header_path, context));
-  SealReport report = MakeReport(shape, diff, queue.counts());
+  ROOTLOOM_ASSIGN_OR_RETURN(const auto header, MakeHeader(parent, target, shape, *diff));
+  ROOTLOOM_RETURN_IF_ERROR(Finish(*diff, header, target.header_path, context));
+  SealReport report = MakeReport(shape, *diff, queue.counts());
   if (parent == nullptr) CountSkippedZeros(cut.block_size(), report);
   if (digests) report.diff_sha256 = digest.TakeHex();
   return report;
@@ -223,10 +227,10 @@ Result<SealReport> SealDevice(Device& device, uint32_t block_size, const SealTar
   ROOTLOOM_RETURN_IF_ERROR(CheckWholePages("device", device.size_bytes()));
 
   const Shape shape{device.size_bytes(), block_size};
-  ROOTLOOM_ASSIGN_OR_RETURN(DiffWriter diff, DiffWriter::Create(target.diff_path, 0));
+  ROOTLOOM_ASSIGN_OR_RETURN(const auto diff, DiffWriter::Create(target.diff_path, 0));
   Sha256 digest;
-  diff.WriteDirectly(shape.size_bytes);
-  SealQueue queue({.writer = diff,
+  diff->WriteDirectly(shape.size_bytes);
+  SealQueue queue({.writer = *diff,
                    .block_bytes = block_size,
                    .base = nullptr,
                    .total_bytes = shape.size_bytes,
@@ -235,9 +239,9 @@ Result<SealReport> SealDevice(Device& device, uint32_t block_size, const SealTar
   ROOTLOOM_RETURN_IF_ERROR(AddHeld({0, shape.size_bytes}, device, block_size, context, queue));
   ROOTLOOM_RETURN_IF_ERROR(queue.Finish());
 
-  ROOTLOOM_ASSIGN_OR_RETURN(const auto header, MakeHeader(nullptr, target, shape, diff));
-  ROOTLOOM_RETURN_IF_ERROR(Finish(diff, header, target.header_path, context));
-  SealReport report = MakeReport(shape, diff, queue.counts());
+  ROOTLOOM_ASSIGN_OR_RETURN(const auto header, MakeHeader(nullptr, target, shape, *diff));
+  ROOTLOOM_RETURN_IF_ERROR(Finish(*diff, header, target.header_path, context));
+  SealReport report = MakeReport(shape, *diff, queue.counts());
   CountSkippedZeros(block_size, report);
   report.diff_sha256 = digest.TakeHex();
   return report;

@@ -16,21 +16,20 @@ namespace {
 constexpr char kSeal[] = "seal";
 constexpr size_t kBatchBytes = 1 << 20;
 constexpr size_t kMaxPieces = 512;
-// Beside the caller. More only wait for each other in the kernel, which writes to a file one at a time.
-constexpr unsigned kMaxThreads = 3;
+// Beside the caller. They wait for the disk most of the time, whatever the number of processors: with one of them
+// digesting, the others' writes keep it busy.
+constexpr unsigned kMaxThreads = 5;
 // Threads would take too much memory with blocks above this.
 constexpr size_t kMaxSharedBatchBytes = 4 << 20;
-// From this length on, data that lies in a file is copied inside the kernel; below, one write of what was read anyway
-// is quicker than many copies.
-constexpr uint64_t kMinCopyBytes = 64 << 10;
+// What is shorter is better written in one row with its neighbours than shared by itself.
+constexpr uint64_t kLeastSharedBytes = 64 << 10;
 
 }  // namespace
 
 SealQueue::SealQueue(const Options& options)
     : options_(options),
       batch_bytes_(std::max<size_t>(kBatchBytes, options.block_bytes)),
-      max_threads_(batch_bytes_ > kMaxSharedBatchBytes ? 0
-                                                       : std::min(kMaxThreads, std::thread::hardware_concurrency())) {}
+      max_threads_(batch_bytes_ > kMaxSharedBatchBytes ? 0 : kMaxThreads) {}
 
 SealQueue::~SealQueue() {
   Fail(Status::Cancelled(kSeal));
@@ -244,14 +243,14 @@ Status SealQueue::Store(Workspace& workspace) {
   gathered.clear();
   for (const Run& run : workspace.runs) {
     if (run.verdict != Verdict::kData) continue;
-    if (run.piece->fd >= 0 && run.range.length_bytes >= kMinCopyBytes) {
+    const Range range = run.range;
+    if (run.piece->fd >= 0 && range.length_bytes >= kLeastSharedBytes &&
+        options_.writer.Share(run.piece->fd, range.offset_bytes, run.storage_bytes, range.length_bytes)) {
       ROOTLOOM_RETURN_IF_ERROR(write());
-      ROOTLOOM_RETURN_IF_ERROR(
-          options_.writer.WriteFrom(run.piece->fd, run.range.offset_bytes, run.storage_bytes, run.range.length_bytes));
       continue;
     }
     if (gathered.empty()) gathered_at = run.storage_bytes;
-    gathered.push_back({workspace.data.data() + run.buffer_at, run.range.length_bytes});
+    gathered.push_back({workspace.data.data() + run.buffer_at, range.length_bytes});
   }
   return write();
 }

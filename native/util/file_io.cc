@@ -1,6 +1,8 @@
 #include "native/util/file_io.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,12 +15,6 @@
 namespace rootloom {
 
 namespace {
-
-constexpr size_t kCopyBufferBytes = 1 << 20;
-
-bool CannotCopyInKernel(int error_number) {
-  return error_number == EXDEV || error_number == ENOSYS || error_number == EINVAL || error_number == EOPNOTSUPP;
-}
 
 // The ways in which a filesystem says that it does not know sync_file_range.
 bool CannotStoreRanges(int error_number) {
@@ -104,26 +100,12 @@ Status PwritevAll(int fd, std::span<iovec> buffers, uint64_t offset_bytes, const
   return Status::Ok();
 }
 
-Status CopyRange(const CopyRangeArgs& args, const std::string& path) {
-  uint64_t done = 0;
-  while (done < args.length_bytes) {
-    off_t source = static_cast<off_t>(args.source_offset_bytes + done);
-    off_t target = static_cast<off_t>(args.target_offset_bytes + done);
-    ssize_t count = ::copy_file_range(args.source_fd, &source, args.target_fd, &target, args.length_bytes - done, 0);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0 && CannotCopyInKernel(errno)) break;
-    if (count < 0) return Status::Errno("copy into", path, errno, args.target_offset_bytes + done);
-    if (count == 0) break;  // Let the buffered copy decide whether the source is short.
-    done += static_cast<uint64_t>(count);
-  }
-  std::vector<std::byte> buffer;
-  while (done < args.length_bytes) {
-    buffer.resize(std::min<uint64_t>(kCopyBufferBytes, args.length_bytes - done));
-    ROOTLOOM_RETURN_IF_ERROR(PreadAll(args.source_fd, buffer, args.source_offset_bytes + done, path));
-    ROOTLOOM_RETURN_IF_ERROR(PwriteAll(args.target_fd, buffer, args.target_offset_bytes + done, path));
-    done += buffer.size();
-  }
-  return Status::Ok();
+bool ShareRange(const ShareRangeArgs& args) {
+  file_clone_range range{.src_fd = args.source_fd,
+                         .src_offset = args.source_offset_bytes,
+                         .src_length = args.length_bytes,
+                         .dest_offset = args.target_offset_bytes};
+  return ::ioctl(args.target_fd, FICLONERANGE, &range) == 0;
 }
 
 Status SyncFd(int fd, const std::string& path) {

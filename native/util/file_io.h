@@ -35,16 +35,17 @@ Status PwritevAll(int fd, std::span<iovec> buffers, uint64_t offset_bytes, const
 // Data as one of these: a write only reads it.
 inline iovec BufferOf(std::span<const std::byte> data) { return {const_cast<std::byte*>(data.data()), data.size()}; }
 
-struct CopyRangeArgs {
+struct ShareRangeArgs {
   int source_fd;
   uint64_t source_offset_bytes;
   int target_fd;
   uint64_t target_offset_bytes;
   uint64_t length_bytes;
 };
-// Copies inside the kernel with copy_file_range (a reflink where the filesystem can), and falls back to a bounded
-// buffer where it cannot. path names the target, for the error.
-Status CopyRange(const CopyRangeArgs& args, const std::string& path);
+// Has a range of the target share the source's blocks, which moves no data. False when that cannot be: the filesystem
+// does not know it, the files are not in the same one, or the range is not of whole blocks. What the range of the
+// target holds is undefined then.
+bool ShareRange(const ShareRangeArgs& args);
 
 // fsync of a file or folder by path; of a descriptor with SyncFd.
 Status SyncPath(const std::string& path);

@@ -9,7 +9,7 @@ import { type Chain, type Places, type Step, writtenFiles } from './step.js';
 const child = new URL('./children/step.ts', import.meta.url).pathname;
 
 const CALLS = {
-  write: ['pwrite64', 'pwritev', 'copy_file_range', 'write'],
+  write: ['pwrite64', 'pwritev', 'write'],
   sync: ['fsync', 'fdatasync', 'sync_file_range'],
 } as const;
 

@@ -33,8 +33,8 @@ double FileReads(const Setting& setting);
 double Writes(const Setting& setting);
 // Milliseconds of a cut of an overlay with count MiB of dirty blocks that a thread goes on writing to.
 double CutOff(const Setting& setting);
-// MiB a second from an overlay with count MiB of stored data to a durable diff; variant: seal, or cp, which copies the
-// upper into a file and syncs that.
+// MiB a second from an overlay with count MiB of stored data to a durable diff; variant: seal, child (the same on a
+// parent that holds zeros), or cp, which copies the upper into a file and syncs that.
 double SealOrCopy(const Setting& setting);
 
 // ---- What measures share ----

@@ -36,6 +36,13 @@ std::shared_ptr<OverlayDevice> MakeOverlay(const Setting& setting, uint64_t size
       OverlayDevice::Create(Value(ZeroDevice::Create(size_bytes)), setting.folder + "/upper", size_bytes, kBlock));
 }
 
+// Of a disk that nothing was ever written to.
+Header Zeros(uint64_t size_bytes) {
+  const Uuid build = *Uuid::Parse("11111111-2222-3333-4444-000000000000");
+  const auto pages = static_cast<uint32_t>(PagesFor(size_bytes));
+  return {.size_bytes = size_bytes, .build = build, .base_build = build, .mappings = {{.length_pages = pages}}};
+}
+
 void Fill(OverlayDevice& overlay, uint64_t size_bytes) {
   const auto data = RandomBytes(kRowBytes);
   for (uint64_t at = 0; at < size_bytes; at += kRowBytes) Check(overlay.Write(at, data));
@@ -87,11 +94,12 @@ double SealOrCopy(const Setting& setting) {
   const std::string target = setting.folder + "/target";
   const auto upper = overlay->view().upper;
   const Stopwatch watch;
-  if (setting.variant == "seal") {
+  if (setting.variant != "cp") {
     const SealTarget files{.build = *Uuid::Parse("11111111-2222-3333-4444-555555555555"),
                            .diff_path = target,
                            .header_path = target + ".header"};
-    Value(SealOverlay(*overlay, nullptr, files, {}));
+    const Header zeros = Zeros(size_bytes);
+    Value(SealOverlay(*overlay, setting.variant == "seal" ? nullptr : &zeros, files, {}));
     ::unlink(files.header_path.c_str());
   } else {
     // The upper has no name but this one.

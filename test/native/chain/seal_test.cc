@@ -88,6 +88,37 @@ TEST(SealOverlay, StoresOnlyWhatAChildChanged) {
             (std::vector<Mapping>{{0, 5, 0, 0}, {5, 2, 0, 1}, {7, 13, 7, 0}, {20, 3, 0, kZeroSource}, {23, 9, 23, 0}}));
 }
 
+// What is written by the gigabyte goes past the page cache in long rows, and through it in short ones.
+TEST(SealOverlay, StoresALargeChildAsASmallOne) {
+  constexpr uint64_t kLarge = 65 << 20;
+  constexpr uint64_t kRow = 1 << 20;
+  const TempFolder folder;
+  const Header parent{.size_bytes = kLarge,
+                      .build = kBuildB,
+                      .base_build = kBuildB,
+                      .mappings = {{.length_pages = static_cast<uint32_t>(PagesFor(kLarge))}}};
+  const auto base = ZeroDevice::Create(kLarge).value();
+  const auto overlay = OverlayDevice::Create(base, folder.File("upper"), kLarge, kPageBytes).value();
+  ASSERT_TRUE(IsOk(overlay->Zero({0, kLarge})));
+  const Bytes data = Random(59).Bytes(kRow + At(1));
+  const uint64_t offsets[] = {3 * kRow + At(1), kLarge - kRow - At(1)};
+  for (const uint64_t offset : offsets) ASSERT_TRUE(IsOk(overlay->Write(offset, data)));
+
+  const SealTarget target{kBuildA, folder.File("diff"), folder.File("header"), {}, true};
+  const auto report = SealOverlay(*overlay, &parent, target, {});
+  ASSERT_TRUE(IsOk(report));
+  ExpectSoundBuild(target, *report, kPageBytes);
+  EXPECT_EQ(report->diff_bytes, 2 * data.size());
+  EXPECT_EQ(report->zero_blocks, (kLarge - 2 * data.size()) / kPageBytes);
+  const Header header = DecodeHeader(ReadWhole(target.header_path)).value();
+  const auto chain = ChainDevice::Open(header, [&](const Uuid&) { return target.diff_path; }).value();
+  for (const uint64_t offset : offsets) {
+    Bytes held(data.size());
+    ASSERT_TRUE(IsOk(chain->Read(offset, held)));
+    EXPECT_EQ(held, data);
+  }
+}
+
 TEST(SealOverlay, DropsBlocksThatEqualTheParents) {
   History history(kSize);
   StartFull(history);

@@ -55,26 +55,14 @@ TEST(FileIoTest, NamesTheMissingFile) {
   EXPECT_EQ(missing.status().failure().path, folder.File("missing"));
 }
 
-TEST(FileIoTest, CopiesRangesAlsoWhereTheKernelCannot) {
+TEST(ShareRange, SaysNoWhereBlocksCannotBeShared) {
   TempFolder folder;
-  const MountedFolder other("ramfs", "");  // Another filesystem, without reflinks.
-  const std::vector<std::byte> data = Random(3).Bytes(3 << 20);
-  for (const std::string& target_path : {folder.File("target"), other.File("target")}) {
-    auto source = OpenFile(folder.File("source"), O_RDWR | O_CREAT).value();
-    auto target = OpenFile(target_path, O_RDWR | O_CREAT).value();
-    ASSERT_TRUE(IsOk(PwriteAll(source.get(), data, 0, "source")));
-    const CopyRangeArgs args{.source_fd = source.get(),
-                             .source_offset_bytes = 1000,
-                             .target_fd = target.get(),
-                             .target_offset_bytes = 7,
-                             .length_bytes = data.size() - 1000};
-    ASSERT_TRUE(IsOk(CopyRange(args, target_path)));
-    std::vector<std::byte> copied(data.size() - 1000);
-    ASSERT_TRUE(IsOk(PreadAll(target.get(), copied, 7, target_path)));
-    EXPECT_TRUE(std::equal(copied.begin(), copied.end(), data.begin() + 1000));
-    const CopyRangeArgs beyond{source.get(), 1000, target.get(), 0, data.size()};
-    EXPECT_TRUE(FailedWith(CopyRange(beyond, target_path), EIO));
-  }
+  const MountedFolder other("ramfs", "");
+  const std::vector<std::byte> data = Random(3).Bytes(1 << 20);
+  const UniqueFd source = OpenFile(folder.File("source"), O_RDWR | O_CREAT).value();
+  ASSERT_TRUE(IsOk(PwriteAll(source.get(), data, 0, "source")));
+  const UniqueFd target = OpenFile(other.File("target"), O_RDWR | O_CREAT).value();
+  EXPECT_FALSE(ShareRange({source.get(), 0, target.get(), 0, data.size()}));
 }
 
 TEST(StoreBehindTest, StoresWhatGathersAndReportsItsFailure) {
