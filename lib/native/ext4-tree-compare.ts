@@ -44,6 +44,9 @@ export interface CompareOptions extends Pick<CallOptions, 'signal'> {
   generation?: boolean | undefined;
 }
 
+/** What gives a tree's files as an open tree does. */
+export type DigestSource = Pick<Ext4Tree, 'digest'>;
+
 /** Flags that say how the filesystem keeps a file: index, extents, huge file, inline data. */
 const LAYOUT_FLAGS = 0x0000_1000 | 0x0008_0000 | 0x0004_0000 | 0x1000_0000;
 const SLASH = '/'.charCodeAt(0);
@@ -53,8 +56,8 @@ const SLASH = '/'.charCodeAt(0);
  * side. Content is compared by its digest, hard links by the first path that leads to the same file.
  */
 export async function* compareTrees(
-  first: Ext4Tree,
-  second: Ext4Tree,
+  first: DigestSource,
+  second: DigestSource,
   options: CompareOptions = {},
 ): AsyncGenerator<TreeDifference, void, void> {
   const { path = '/', signal } = options;

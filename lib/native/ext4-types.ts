@@ -16,9 +16,14 @@ export interface MkfsRequest extends TimeRequest {
   size?: number | undefined;
 }
 
-export interface ResizeRequest extends TimeRequest {
+export interface ResizeRequest {
   /** In bytes, rounded down to whole blocks; the device must already have them. `minimum`: as small as `minimumSize` says. */
   size: number | 'minimum';
+  /**
+   * In whole seconds since 1970, wherever a time is written; default: the last one in the superblock, so that equal filesystems give
+   * equal bytes.
+   */
+  time?: number | undefined;
 }
 
 /** What an operation read from its device and wrote to it. */

@@ -147,10 +147,16 @@ bool OnlySummariesAreWrong(const FsckReport& report) {
          std::all_of(report.problems.begin(), report.problems.end(), is_summary);
 }
 
+// The last time that the filesystem itself knows of. e2fsck wants none of them to be in its future.
+int64_t LastTime(ext2_super_block& super) {
+  return std::max(
+      {ext2fs_get_tstamp(&super, s_wtime), ext2fs_get_tstamp(&super, s_mtime), ext2fs_get_tstamp(&super, s_lastcheck)});
+}
+
 // What follows from the files is e2fsck's to put right: resize2fs frees a block too many when the last backup of the
 // superblock moves (sparse_super2), and what quota files said wrong before, of inodes and of owners that they do not
 // know, is more than UpdateQuota looks at.
-Status CheckResult(const std::shared_ptr<Device>& device, std::optional<int64_t> time, ResizeReport& report,
+Status CheckResult(const std::shared_ptr<Device>& device, int64_t time, ResizeReport& report,
                    const CallContext& context) {
   ROOTLOOM_ASSIGN_OR_RETURN(FsckReport check, Fsck(device, {.repair = false, .time = time}, context));
   report.checked = true;
@@ -194,7 +200,7 @@ Result<ResizeReport> Resize(std::shared_ptr<Device> device, const ResizeRequest&
   const bool moves_blocks = shrinks || target_blocks > reserved_blocks;
   const bool needs_check = moves_blocks || block_size != 4096 || ext2fs_has_feature_sparse_super2(fs->super) != 0;
   const bool updates_quota = moves_blocks && ext2fs_has_feature_quota(fs->super);
-  const int64_t time = request.time.value_or(Now());
+  const int64_t time = request.time.value_or(LastTime(*fs->super));
   IoCounts io_before;
   if (current_blocks < reserved_blocks && reserved_blocks < target_blocks &&
       ext2fs_has_feature_resize_inode(fs->super)) {
@@ -211,7 +217,7 @@ Result<ResizeReport> Resize(std::shared_ptr<Device> device, const ResizeRequest&
   report.io = result.io;
   report.io += io_before;
   if (updates_quota) ROOTLOOM_RETURN_IF_ERROR(UpdateQuota(device, time, report.io, context));
-  if (needs_check) ROOTLOOM_RETURN_IF_ERROR(CheckResult(device, request.time, report, context));
+  if (needs_check) ROOTLOOM_RETURN_IF_ERROR(CheckResult(device, time, report, context));
   ROOTLOOM_ASSIGN_OR_RETURN(report.after, ReadStats(std::move(device), context));
   return report;
 }

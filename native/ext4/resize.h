@@ -31,7 +31,9 @@ using ScratchFactory = std::function<Result<std::shared_ptr<Device>>(std::shared
 
 struct ResizeRequest {
   std::optional<uint64_t> size_bytes;  // rounded down to whole blocks; nothing: as small as MinimumSize says
-  std::optional<int64_t> time;         // seconds since 1970, where a time is written; default: now
+  // Seconds since 1970, where a time is written; default: the last one that is in the superblock. Equal filesystems
+  // give equal bytes.
+  std::optional<int64_t> time;
 };
 
 struct ResizeReport {

@@ -40,7 +40,8 @@ export class Random {
   }
 
   bytes(length: number): Buffer {
-    const words = Uint32Array.from({ length: Math.ceil(length / 4) }, () => this.below(2 ** 32));
+    const words = new Uint32Array(Math.ceil(length / 4));
+    for (let index = 0; index < words.length; index += 1) words[index] = this.below(2 ** 32);
     return Buffer.from(words.buffer, 0, length);
   }
 }

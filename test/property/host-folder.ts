@@ -1,5 +1,5 @@
 /** A folder of the host that takes files as an image's tree does: what `mke2fs -d` makes an image of. */
-import { chmod, link, lutimes, mkdir, rm, symlink, utimes, writeFile } from 'node:fs/promises';
+import { chmod, chown, link, lutimes, mkdir, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { execa } from 'execa';
 import type { Ext4Tree } from '../../lib/native/ext4-tree.js';
@@ -64,7 +64,7 @@ export class HostFolder implements FileTarget {
 
   async #setAttributes(file: string, attributes: AttributeChange): Promise<void> {
     const { mode = 0o644, uid = 0, gid = 0, mtimeNs = 0n } = attributes;
-    await execa('chown', [`${uid}:${gid}`, this.#at(file)]);
+    await chown(this.#at(file), uid, gid);
     await chmod(this.#at(file), mode);
     await utimes(this.#at(file), Number(mtimeNs) / 1e9, Number(mtimeNs) / 1e9);
   }

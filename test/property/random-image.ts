@@ -1,5 +1,5 @@
 /** Random ext4 images: what a mke2fs of some distribution makes, or our own, with files that are hard to carry over. */
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, open, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { execa } from 'execa';
 import { isRootloomError } from '../../lib/errors.js';
@@ -52,7 +52,8 @@ async function makeOurs(file: string, size: number): Promise<void> {
 }
 
 async function makeByStockTool(file: string, args: readonly string[], size: number): Promise<void> {
-  await execa('truncate', [`--size=${size}`, file]);
+  await using image = await open(file, 'w');
+  await image.truncate(size);
   await execa('mke2fs', [...args, file], { env: { E2FSPROGS_FAKE_TIME: '1700000000' } });
 }
 
@@ -143,11 +144,13 @@ class Filler {
     const source = path.join(this.folder, 'islands');
     const islands = this.random.integer(1, 120);
     const stride = this.random.pick([8192, 65_536, MIB]);
-    const content = Buffer.alloc(islands * stride);
-    for (let island = 0; island < islands; island += 1) {
-      if (this.random.chance(0.8)) this.random.bytes(1024).copy(content, island * stride);
+    {
+      await using content = await open(source, 'w');
+      await content.truncate(islands * stride);
+      for (let island = 0; island < islands; island += 1) {
+        if (this.random.chance(0.8)) await content.write(this.random.bytes(1024), 0, 1024, island * stride);
+      }
     }
-    await writeFile(source, content);
     const file = this.#newPath();
     await this.tree.copyIn(source, file, this.#attributes());
     this.#files.push(file);

@@ -2,7 +2,8 @@
  * One case of the property test: a random image, and a random walk of size changes over the chain that it becomes.
  *
  * After each step, whatever happened in it: the old disk is what it was, byte for byte; a new one is there whole, of the size asked
- * for, clean for the stock e2fsck and with every file as it was, or it is not there at all.
+ * for, clean for the stock e2fsck and with every file as it was, or it is not there at all. A step that nothing disturbs is taken
+ * twice, in this process and in isolation, to the same bytes.
  */
 import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, rm } from 'node:fs/promises';
@@ -15,13 +16,24 @@ import { copyDeviceToFile, type Device, openFileDevice } from '../../lib/native/
 import { ext4 } from '../../lib/native/ext4.js';
 import { openTree } from '../../lib/native/ext4-tree.js';
 import { compareTrees } from '../../lib/native/ext4-tree-compare.js';
-import { ISOLATIONS } from '../../lib/native/isolation.js';
+import type { FileDigest } from '../../lib/native/ext4-tree-types.js';
+import { ISOLATIONS, type Isolation } from '../../lib/native/isolation.js';
 import { DISK_BLOCK_BYTES, type ResizeTarget } from '../../lib/rootfs/disk-request.js';
 import { digestBytes, digestFile } from '../../lib/util/digest.js';
 import { Random } from '../helpers/random.js';
 import { isFailureOf, nextWriteFault, performWithFault, type WriteFault } from './failing-writes.js';
 import { makeRandomImage } from './random-image.js';
-import { Aborted, type Chain, isSize, type Places, performStep, type Step, sealedChain } from './step.js';
+import { recorded, recording } from './recorded-tree.js';
+import {
+  Aborted,
+  type Chain,
+  isSize,
+  type Places,
+  performStep,
+  type Step,
+  sealedChain,
+  writtenFiles,
+} from './step.js';
 
 const MIB = 1024 ** 2;
 
@@ -42,6 +54,19 @@ interface Plan extends Step {
   fault?: WriteFault | undefined;
 }
 
+/** A disk, and what it was when it was made: what is known is not read again. */
+interface Disk {
+  chain: Chain;
+  fingerprint: string;
+  files: FileDigest[];
+}
+
+/** Of the bytes of a disk. */
+async function fingerprint({ header, diffs }: Chain): Promise<string> {
+  const files = Object.values(diffs).map((diff) => digestFile(diff.path));
+  return [digestBytes(header), ...(await Promise.all(files)).map(({ hex }) => hex)].join();
+}
+
 export class Scenario {
   readonly #random: Random;
   /** Of its own, so that older cases stay what they were. */
@@ -54,6 +79,7 @@ export class Scenario {
     private readonly seed: number,
     private readonly folder: string,
     private readonly tally: Tally,
+    private readonly faultyStep: string,
   ) {
     this.#random = new Random(seed);
     this.#trouble = new Random(~seed);
@@ -62,15 +88,15 @@ export class Scenario {
   /** Rejects with what went wrong, and the story up to there. */
   async run(): Promise<void> {
     try {
-      let chain = await this.#makeFirst();
-      for (let step = this.#random.integer(1, 4); step > 0; step -= 1) chain = await this.#take(chain);
+      let disk = await this.#makeFirst();
+      for (let step = this.#random.integer(1, 4); step > 0; step -= 1) disk = await this.#take(disk);
     } catch (cause) {
       const story = this.#story.join('\n  ');
       throw new Error(`Case ${this.seed} failed: ${(cause as Error).message}\n  ${story}`, { cause });
     }
   }
 
-  async #makeFirst(): Promise<Chain> {
+  async #makeFirst(): Promise<Disk> {
     const image = path.join(this.folder, 'image');
     const { profile, size } = await makeRandomImage(image, this.#random);
     this.#story.push(`image of ${size} bytes: ${profile}`);
@@ -82,7 +108,11 @@ export class Scenario {
     );
     await rm(image);
     await rm(path.join(this.folder, 'islands'), { force: true });
-    return chain;
+    await using sealed = await openChain(chain);
+    await using tree = await openTree(sealed);
+    const files: FileDigest[] = [];
+    for await (const file of tree.digest('/')) files.push(file);
+    return { chain, fingerprint: await fingerprint(chain), files };
   }
 
   #newPlaces(): Places {
@@ -108,46 +138,57 @@ export class Scenario {
     return { strategy, request, disturbance, after, isolation, fault: isOfFile ? fault : undefined };
   }
 
-  async #take(chain: Chain): Promise<Chain> {
-    const step = this.#nextStep(chain);
+  async #take(disk: Disk): Promise<Disk> {
+    const step = this.#nextStep(disk.chain);
     this.#story.push(JSON.stringify(step));
-    const before = await this.#fingerprint(chain);
-    const outcome = await this.#attempt(chain, step);
+    const places = this.#newPlaces();
+    const outcome = await this.#attempt(disk.chain, step, places);
     this.#story.push(`  ${outcome instanceof Error ? String(outcome) : `a disk of ${outcome.size} bytes`}`);
-    const same = (await this.#fingerprint(chain)) === before;
-    if (!same) throw new Error('The old disk has changed');
+    if ((await fingerprint(disk.chain)) !== disk.fingerprint) throw new Error('The old disk has changed');
     const name = outcome instanceof Error ? this.#judgeFailure(outcome, step) : 'done';
     const key = `${step.strategy} ${step.disturbance}: ${name}`;
     this.tally.set(key, (this.tally.get(key) ?? 0) + 1);
     if (!(outcome instanceof Error)) {
-      await this.#judgeSuccess(chain, outcome, step);
-      return outcome;
+      if (step.disturbance === 'none') await this.#repeat(disk.chain, step, places);
+      return this.#judgeSuccess(disk, outcome, step);
     }
-    if (!isRootloomError(outcome, 'TOO_SMALL')) return chain;
-    return this.#takeMinimum(chain, step, outcome.context.minimum);
+    if (!isRootloomError(outcome, 'TOO_SMALL')) return disk;
+    return this.#takeMinimum(disk, step, outcome.context.minimum);
   }
 
   /** What a refusal says would do must do. */
-  async #takeMinimum(chain: Chain, step: Plan, minimum: number | undefined): Promise<Chain> {
+  async #takeMinimum(disk: Disk, step: Plan, minimum: number | undefined): Promise<Disk> {
     if (minimum === undefined) throw new Error('TOO_SMALL has no minimum');
     const size = Math.max(Math.ceil(minimum / DISK_BLOCK_BYTES) * DISK_BLOCK_BYTES, 16 * MIB);
     const again: Plan = { ...step, request: { size }, disturbance: 'none', fault: undefined };
-    const outcome = await this.#attempt(chain, again);
+    const outcome = await this.#attempt(disk.chain, again, this.#newPlaces());
     if (outcome instanceof Error) throw new Error(`The minimum ${minimum} did not do`, { cause: outcome });
-    await this.#judgeSuccess(chain, outcome, again);
-    return outcome;
+    return this.#judgeSuccess(disk, outcome, again);
+  }
+
+  /** Takes a step once more, the other way, for the same build. */
+  async #repeat(chain: Chain, step: Plan, places: Places): Promise<void> {
+    const again = { ...places, folder: path.join(this.folder, 'again') };
+    const [isolation] = ISOLATIONS.filter((other) => other !== step.isolation) as [Isolation];
+    await Promise.all([mkdir(again.folder), mkdir(again.work)]);
+    await performStep(chain, { ...step, isolation }, again);
+    for (const file of ['diff', 'header'] as const) {
+      const made = [places, again].map((where) => digestFile(writtenFiles(where)[file]));
+      const [one, other] = await Promise.all(made);
+      if (one?.hex !== other?.hex) throw new Error(`The ${file} is another one the second time`);
+    }
+    await Promise.all([again.folder, again.work].map((folder) => rm(folder, { recursive: true })));
   }
 
   /** The new chain, or the error; in that case nothing may be left. */
-  async #attempt(chain: Chain, { fault, ...step }: Plan): Promise<Chain | Error> {
+  async #attempt(chain: Chain, { fault, ...step }: Plan, places: Places): Promise<Chain | Error> {
     const before = await readdir(this.folder);
-    const places = this.#newPlaces();
     const { work } = places;
     await mkdir(work);
     try {
       return await (fault === undefined
         ? performStep(chain, step, places)
-        : performWithFault(chain, { ...step, disturbance: 'none' }, places, fault));
+        : performWithFault(chain, { ...step, disturbance: 'none' }, places, fault, this.faultyStep));
     } catch (error) {
       const left = [...(await readdir(work)), ...(await readdir(this.folder))];
       if (left.length !== before.length + 1)
@@ -156,11 +197,6 @@ export class Scenario {
     } finally {
       await rm(work, { recursive: true });
     }
-  }
-
-  async #fingerprint({ header, diffs }: Chain): Promise<string> {
-    const files = Object.values(diffs).map((diff) => digestFile(diff.path));
-    return [digestBytes(header), ...(await Promise.all(files)).map(({ hex }) => hex)].join();
   }
 
   /** The name of the outcome in the tally. Throws for a failure that nothing has called for. */
@@ -177,7 +213,7 @@ export class Scenario {
     throw new Error('A step failed without a reason', { cause: error });
   }
 
-  async #judgeSuccess(old: Chain, chain: Chain, { request, strategy }: Step): Promise<void> {
+  async #judgeSuccess(old: Disk, chain: Chain, { request, strategy }: Step): Promise<Disk> {
     if (isSize(request) && chain.size !== request.size) throw new Error(`The disk has ${chain.size} bytes`);
     if (chain.isCorrected && !this.#mayBeCorrected) throw new Error('e2fsck had to correct the result');
     if (strategy === 'copy' && Object.keys(chain.diffs).length !== 1)
@@ -187,14 +223,15 @@ export class Scenario {
     if (isFree(request) && availableBytes < request.free)
       throw new Error(`Only ${availableBytes} bytes are free`);
     await this.#checkWithStockTool(device);
-    await using oldDevice = await openChain(old);
-    await using oldTree = await openTree(oldDevice);
     await using tree = await openTree(device);
+    const files: FileDigest[] = [];
     const everything = { atime: true, ctime: true, birthtime: true, generation: true };
-    for await (const { path: file, what } of compareTrees(oldTree, tree, everything)) {
+    const differences = compareTrees(recorded(old.files), recording(tree, files), everything);
+    for await (const { path: file, what } of differences) {
       const isBlockSize = strategy !== 'resize' && what.every((aspect) => BLOCK_ASPECTS.includes(aspect));
       if (!isBlockSize) throw new Error(`${file} differs: ${what.join(', ')}`);
     }
+    return { chain, fingerprint: await fingerprint(chain), files };
   }
 
   async #checkWithStockTool(device: Device): Promise<void> {

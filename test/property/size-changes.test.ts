@@ -2,19 +2,29 @@
  * Random images, random size changes, random trouble. The number of cases is ROOTLOOM_CASES, by default enough for CI;
  * `npm run soak:resize` runs many. A case is replayed with ROOTLOOM_SEED=<its seed> ROOTLOOM_CASES=1.
  */
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
-import { expect, test } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
 import { STRATEGIES } from '../../lib/rootfs/strategy.js';
 import { SEED } from '../helpers/random.js';
-import { makeScratch } from '../helpers/temporary.js';
+import { makeScratch, makeScratchFolder } from '../helpers/temporary.js';
+import { bundleFaultyStep } from './failing-writes.js';
 import { Scenario, type Tally } from './scenario.js';
 
 const CASES = Number(process.env.ROOTLOOM_CASES ?? 200);
 /** So many that every strategy meets a write error. */
 const ENOUGH_CASES = 200;
 const TIMEOUT_MS = 60_000 + CASES * 10_000;
+
+/** A program, see `bundleFaultyStep`. */
+let faultyStep: string;
+
+beforeAll(async () => {
+  const folder = await makeScratchFolder(new URL('../../build', import.meta.url).pathname);
+  faultyStep = await bundleFaultyStep(folder);
+  return () => rm(folder, { recursive: true });
+});
 
 test(`a disk is wholly the old or wholly the new one, whatever happens (ROOTLOOM_SEED=${SEED})`, {
   timeout: TIMEOUT_MS,
@@ -29,7 +39,7 @@ test(`a disk is wholly the old or wholly the new one, whatever happens (ROOTLOOM
       next += 1;
       const folder = path.join(root, `${seed}`);
       await mkdir(folder);
-      await new Scenario(seed, folder, tally).run().catch((error) => failures.push(error));
+      await new Scenario(seed, folder, tally, faultyStep).run().catch((error) => failures.push(error));
     }
   });
   await Promise.all(lanes);
@@ -62,5 +72,5 @@ const REGRESSIONS = [
 ];
 
 test.each(REGRESSIONS)('case %i passes, which once did not', async (seed) => {
-  await new Scenario(seed, await makeScratch(), new Map()).run();
+  await new Scenario(seed, await makeScratch(), new Map(), faultyStep).run();
 });

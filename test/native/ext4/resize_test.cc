@@ -79,6 +79,16 @@ TEST_F(ResizeTest, GivesEqualBytesForEqualRequests) {
   EXPECT_EQ(digests[0], digests[1]);
 }
 
+TEST_F(ResizeTest, StampsTheLastTimeOfTheFilesystemUnlessTold) {
+  ASSERT_TRUE(ToolSucceeds("E2FSPROGS_FAKE_TIME=1600000000 mke2fs -q -t ext4 '" + path_ + "' 64M"));
+  Extend(path_, 80 * kMiB);
+  for (const uint64_t size : {80 * kMiB, 50 * kMiB}) {
+    const auto report = Resize(OpenImage(path_), {.size_bytes = size}, scratch_.factory(), CallContext());
+    ASSERT_TRUE(IsOk(report));
+    EXPECT_EQ(report->after.written_time, 1'600'000'000);
+  }
+}
+
 TEST_F(ResizeTest, KeepsEveryFileThroughRandomSizes) {
   Random random(1);
   MakeFull(512 * kMiB, 2000);
