@@ -113,7 +113,7 @@ function aspects(
   const differs: [TreeAspect, boolean][] = [
     ['mode', a.mode !== b.mode],
     ['owner', a.uid !== b.uid || a.gid !== b.gid],
-    ['content', a.sha256 !== b.sha256 || (a.type === 'file' && a.size !== b.size)],
+    ['content', a.contentDigest !== b.contentDigest || (a.type === 'file' && a.size !== b.size)],
     ['holes', !sameJson(a.stored, b.stored)],
     ['mtime', a.mtimeNs !== b.mtimeNs],
     ['atime', atime && a.atimeNs !== b.atimeNs],

@@ -32,7 +32,7 @@ export interface RawListedFile {
 }
 export type RawXattr = { name: RawName; value: Buffer };
 export type RawDigest = FileStat &
-  Pick<FileDigest, 'sha256' | 'stored'> & {
+  Pick<FileDigest, 'contentDigest' | 'stored'> & {
     path: RawName;
     target?: RawName;
     hardLink?: RawName;

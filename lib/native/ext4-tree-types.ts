@@ -94,8 +94,11 @@ export interface StoredRange {
 /** One file of a walk, with all that two trees can differ in. */
 export interface FileDigest extends WalkedFile {
   xattrs: Xattr[];
-  /** Of a regular file's content, holes as zeros; in hexadecimal. */
-  sha256?: string;
+  /**
+   * Of a regular file's content, in hexadecimal: what fs-verity has for it with SHA-256, blocks of 4096 bytes and no salt, as
+   * `fsverity digest` prints it. Holes are zeros, of which terabytes take no time.
+   */
+  contentDigest?: string;
   /** Where a regular file has blocks, in ascending order; the rest are holes. */
   stored?: StoredRange[];
 }

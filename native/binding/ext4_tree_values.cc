@@ -60,7 +60,7 @@ Napi::Object FromWalkEntry(Napi::Env env, const WalkEntry& entry, WalkDetail det
   if (detail == WalkDetail::kStat) return object;
   object.Set("xattrs", FromList(env, entry.xattrs, [env](const Xattr& xattr) { return FromXattr(env, xattr); }));
   if (entry.stat.type != FileType::kRegular) return object;
-  object.Set("sha256", entry.sha256);
+  object.Set("contentDigest", entry.content_digest);
   object.Set("stored", FromList(env, entry.stored, [env](const ContentRange& range) {
                Napi::Object value = Napi::Object::New(env);
                value.Set("offset", FromBytes(env, range.offset_bytes));

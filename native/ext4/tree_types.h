@@ -106,7 +106,7 @@ struct WalkEntry {
 
   // With kDigest.
   std::vector<Xattr> xattrs;
-  std::string sha256;                // of a regular file's content, in hexadecimal
+  std::string content_digest;        // of a regular file, see VerityDigest
   std::vector<ContentRange> stored;  // where a regular file is not a hole, in ascending order
 };
 

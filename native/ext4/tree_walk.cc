@@ -1,7 +1,7 @@
 #include "native/ext4/tree_walk.h"
 
 #include "native/ext4/tree_lookup.h"
-#include "native/util/sha256.h"
+#include "native/util/verity_digest.h"
 
 namespace rootloom {
 
@@ -81,18 +81,27 @@ Status TreeWalk::Examine(TreeStore& store, Inode& inode, WalkEntry& entry, const
   if (entry.stat.type != FileType::kRegular) return Status::Ok();
   ROOTLOOM_ASSIGN_OR_RETURN(ContentReader reader, ContentReader::Open(store.filesystem, store.blocks, inode));
   entry.stored = reader.StoredRanges();
-  Sha256 hash;
+  VerityDigest digest;
+  uint64_t position = 0;
   std::vector<std::byte> buffer(std::min<uint64_t>(kChunkBytes, reader.size_bytes()));
-  for (uint64_t offset = 0; offset < reader.size_bytes();) {
-    ROOTLOOM_RETURN_IF_ERROR(context.CheckStopped("read the content of files"));
-    ROOTLOOM_ASSIGN_OR_RETURN(const size_t count, reader.Read(offset, buffer));
-    hash.Update(std::span(buffer).first(count));
-    offset += count;
-    // A hole may be terabytes long: whoever listens learns that this goes on.
-    context.report({.step = "walk the tree", .done = file_count_});
+  for (const ContentRange& range : entry.stored) {
+    const uint64_t end = range.offset_bytes + range.length_bytes;
+    if (position < range.offset_bytes) {
+      digest.UpdateZeros(range.offset_bytes - position);
+      position = range.offset_bytes;
+    }
+    while (position < end) {
+      ROOTLOOM_RETURN_IF_ERROR(context.CheckStopped("read the content of files"));
+      const std::span<std::byte> wanted = std::span(buffer).first(std::min<uint64_t>(buffer.size(), end - position));
+      ROOTLOOM_ASSIGN_OR_RETURN(const size_t count, reader.Read(position, wanted));
+      digest.Update(wanted.first(count));
+      position += count;
+      content_bytes_ += count;
+      context.report({.step = "walk the tree", .done = file_count_});
+    }
   }
-  content_bytes_ += reader.size_bytes();
-  entry.sha256 = hash.TakeHex();
+  digest.UpdateZeros(reader.size_bytes() - position);
+  entry.content_digest = digest.TakeHex();
   return Status::Ok();
 }
 

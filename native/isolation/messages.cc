@@ -144,7 +144,7 @@ void Fields(Archive& archive, T& entry) {
     archive.Text(attribute.name, kMaxTextBytes);
     archive.Text(attribute.value, kMaxValueBytes);
   });
-  archive.Text(entry.sha256, kMaxWordsBytes);
+  archive.Text(entry.content_digest, kMaxWordsBytes);
   archive.List(entry.stored, kMaxListLength, [&](auto& range) {
     archive.Number(range.offset_bytes);
     archive.Number(range.length_bytes);

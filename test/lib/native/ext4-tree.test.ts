@@ -1,5 +1,14 @@
 /** Ext4Tree: reading and changing the files of an image. */
-import { closeSync, existsSync, openSync, readFileSync, statSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readFileSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { openFileDevice } from '../../../lib/native/device.js';
@@ -148,6 +157,19 @@ describe('Ext4Tree.writeFile', () => {
 });
 
 describe('Ext4Tree.copyIn and copyOut', () => {
+  it('take no time for a hole of terabytes, nor does its digest', async () => {
+    using folder = scratchFolder();
+    const source = path.join(folder.path, 'source');
+    writeFileSync(source, '');
+    truncateSync(source, 4 * 1024 ** 4);
+    const image = await TestImage.create(folder.path);
+    await image.tree.copyIn(source, '/hole');
+    const [file] = await collect(image.tree.digest('/hole'));
+    expect(file).toMatchObject({ size: 4 * 1024 ** 4, stored: [] });
+    expect(file?.contentDigest).toMatch(/^[0-9a-f]{64}$/);
+    await image.closeAndCheck();
+  });
+
   it('keep content and holes', async () => {
     using folder = scratchFolder();
     const source = path.join(folder.path, 'source');

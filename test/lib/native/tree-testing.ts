@@ -1,6 +1,5 @@
 /** What the tests of trees and layers share: images, archives made byte by byte, and other programs' views of them. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -9,6 +8,7 @@ import { type Device, openFileDevice } from '../../../lib/native/device.js';
 import { ext4 } from '../../../lib/native/ext4.js';
 import { type Ext4Tree, openTree } from '../../../lib/native/ext4-tree.js';
 import type { FileDigest, FileType } from '../../../lib/native/ext4-tree-types.js';
+import { verityDigest } from '../../helpers/verity-digest.js';
 
 export const MIB = 1 << 20;
 /** The time that every test image is made at, and that changes are stamped with. */
@@ -91,7 +91,7 @@ export interface FileFacts {
   device: string | undefined;
   target: string | undefined;
   size: number | undefined;
-  sha256: string | undefined;
+  contentDigest: string | undefined;
   hardLink: string | undefined;
   xattrs: Record<string, string>;
 }
@@ -121,7 +121,7 @@ function factsOfFile(file: FileDigest): FileFacts {
     device: file.device === undefined ? undefined : `${file.device.major}:${file.device.minor}`,
     target: file.target === undefined ? undefined : latin1(file.targetBytes, file.target),
     size: isFile ? file.size : undefined,
-    sha256: file.sha256,
+    contentDigest: file.contentDigest,
     hardLink: file.hardLink === undefined ? undefined : latin1(file.hardLinkBytes, file.hardLink),
     xattrs: Object.fromEntries(file.xattrs.map(({ name, value }) => [name, value.toString('hex')])),
   };
@@ -154,7 +154,7 @@ export function factsOfFolder(folder: string): Facts {
           ? readlinkSync(full, { encoding: 'buffer' }).toString('latin1')
           : undefined,
         size: isFile ? Number(stat.size) : undefined,
-        sha256: isFile ? createHash('sha256').update(readFileSync(full)).digest('hex') : undefined,
+        contentDigest: isFile ? verityDigest(readFileSync(full)) : undefined,
         hardLink: shared ? firstPaths.get(stat.ino) : undefined,
         xattrs: xattrs.get(inside) ?? {},
       });

@@ -71,7 +71,7 @@ TEST(MessageTest, EntriesComeBack) {
                   .link_target = "",
                   .hard_link = "/e",
                   .xattrs = {{"user.a", "b"}},
-                  .sha256 = "00",
+                  .content_digest = "00",
                   .stored = {{1, 2}, {3, 4}}};
   entry.stat.mtime = {-1, 999};
   entry.stat.type = FileType::kFifo;
@@ -80,6 +80,7 @@ TEST(MessageTest, EntriesComeBack) {
   ASSERT_EQ(decoded->size(), 1u);
   EXPECT_EQ(decoded->front().path, "/f");
   EXPECT_EQ(decoded->front().xattrs, entry.xattrs);
+  EXPECT_EQ(decoded->front().content_digest, entry.content_digest);
   EXPECT_EQ(decoded->front().stored, entry.stored);
   EXPECT_EQ(decoded->front().stat.mtime, entry.stat.mtime);
   EXPECT_EQ(decoded->front().stat.type, FileType::kFifo);
