@@ -3,16 +3,18 @@
  *
  * Measures, natively and in one thread: look-ups of random pages in an index (the best of 40 passes), beside a binary search of the
  * bare column; from a header's bytes to an open chain; from a header file to the first block of a chain; random reads of 4 KiB of the same
- * 256 MiB in chains of several depths; and pread beside a mapping of one file, which diffs are not read through (see diff.h). And what
- * a Node process takes that serves such a chain. Everything is in the page cache. Does not measure: disks, compressed diffs, NBD.
+ * 256 MiB in chains of several depths, also over NBD, where what was read before is lent (see docs/nbd.md); and pread beside a mapping
+ * of one file. And what a Node process takes that serves such a chain. Everything is in the page cache. Does not measure: disks, compressed
+ * diffs.
  */
 import { truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
-import { encodeHeader } from '../../lib/index.js';
+import { encodeHeader, serve } from '../../lib/index.js';
 import type { Bench, Benchmark } from '../harness/bench.js';
-import { type ChainMeasure, measureNatively } from '../harness/chain.js';
+import { type ChainMeasure, measureNatively, openSampleChain } from '../harness/chain.js';
+import { type NbdServer, readLean } from '../harness/nbd.js';
 import type { Sample } from '../harness/point.js';
 import { buildPrograms } from '../harness/programs.js';
 
@@ -136,12 +138,39 @@ async function measureDepth(bench: Bench): Promise<void> {
   });
 }
 
+/** A chain that native measures have made, served by this process, and read once from front to back: all of it may be lent. */
+async function serveSampleChain(bench: Bench, depth: number): Promise<NbdServer> {
+  const chain = bench.cleaner.use(`the chain ${depth} deep`, await openSampleChain(bench, depth));
+  const socketPath = path.join(bench.folder, `chain-${depth}.sock`);
+  bench.cleaner.use(`its export`, await serve(chain, { socketPath }));
+  const server = { socketPath, stores: false };
+  await readLean(bench, server, { connections: 1, depth: 4, blockBytes: MIB, order: 'sequential' });
+  return server;
+}
+
+async function measureServedDepth(bench: Bench): Promise<void> {
+  const servers = new Map<string, NbdServer>();
+  for (const depth of [1, 64, 1000]) servers.set(`depth ${depth}`, await serveSampleChain(bench, depth));
+  for (const connections of [1, 2]) {
+    const load = { connections, depth: 64, blockBytes: 4096, order: 'random' } as const;
+    const read = async (server: NbdServer) => ({ value: (await readLean(bench, server, load)).iops });
+    await bench.point({
+      name: `4 KiB random reads over NBD, ${connections} connection${connections === 1 ? '' : 's'}`,
+      unit: 'IOPS',
+      reference: 'depth 1',
+      peers: Object.fromEntries([...servers].map(([name, server]) => [name, () => read(server)])),
+      goals: ['depth 64', 'depth 1000'].map((peer) => ({ peer, of: 'depth 1', limit: 0.95 })),
+    });
+  }
+}
+
 export const benchmark: Benchmark = {
   title: 'Chains of diffs: index, headers, depth, memory',
   async run(bench) {
     await buildPrograms();
     await measureIndex(bench);
     await measureDepth(bench);
+    await measureServedDepth(bench);
     await measureMemory(bench, bench.quick ? 10_000 : 1024 ** 2);
   },
 };

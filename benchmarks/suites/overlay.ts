@@ -10,23 +10,13 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { execa } from 'execa';
-import { createOverlay, type Device, openChain, serve } from '../../lib/index.js';
-import { summarizeHeader } from '../../lib/native/header.js';
+import { createOverlay, type Device, serve } from '../../lib/index.js';
 import type { Bench, Benchmark } from '../harness/bench.js';
-import { measureNatively } from '../harness/chain.js';
+import { measureNatively, openSampleChain } from '../harness/chain.js';
 import type { Sample } from '../harness/point.js';
 import { buildPrograms } from '../harness/programs.js';
 
 const DEPTH = 64;
-
-/** The chain that the native measures have made, opened here. */
-async function openSampleChain(bench: Bench): Promise<Device> {
-  const headerPath = path.join(bench.folder, `chain-${DEPTH}`);
-  const header = await readFile(headerPath);
-  const { sources } = await summarizeHeader(header);
-  const diffs = sources.map(({ buildId }) => [buildId, { path: `${headerPath}-${buildId}` }] as const);
-  return await openChain({ header, diffs: Object.fromEntries(diffs) });
-}
 
 /** Writes every block of a new overlay once, in random order, through an export of this process. */
 async function writeWithFio(bench: Bench, chain: Device, jobs: number): Promise<Sample> {
@@ -48,7 +38,7 @@ async function measureWrites(bench: Bench): Promise<void> {
   const native = (threads: number) => () =>
     measureNatively(bench, { measure: 'writes', variant: 'random', count: threads });
   await native(1)(); // Makes the chain.
-  const chain = bench.cleaner.use('the chain', await openSampleChain(bench));
+  const chain = bench.cleaner.use('the chain', await openSampleChain(bench, DEPTH));
   const served = 'fio over NBD, 1 connection';
   await bench.point({
     name: `4 KiB random first-touch writes, chain ${DEPTH} deep`,

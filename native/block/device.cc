@@ -65,6 +65,15 @@ Status Device::Read(uint64_t offset_bytes, std::span<std::byte> buffer) {
   return WithoutThrowing("read", *this, offset_bytes, [&] { return DoRead(offset_bytes, buffer); });
 }
 
+std::span<const std::byte> Device::Borrow(Range range, Lenders& lenders) {
+  if (range.length_bytes == 0 || !CheckRange("borrow", range).ok()) return {};
+  try {
+    return DoBorrow(range, lenders);
+  } catch (const std::bad_alloc&) {
+    return {};  // Reading needs no memory for it.
+  }
+}
+
 Status Device::Write(uint64_t offset_bytes, std::span<const std::byte> data, Durability durability) {
   ROOTLOOM_RETURN_IF_ERROR(CheckWritable("write", {offset_bytes, data.size()}));
   if (data.empty()) return Status::Ok();

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -55,6 +56,24 @@ constexpr uint32_t kMaxBlockSize = 64 << 20;
 // Fails with kInvalidArgument unless block_size is a power of two between these bounds.
 Status CheckBlockSize(const char* operation, uint32_t block_size);
 
+// Keeps alive what lent bytes (Device::Borrow) until all of them are given back at once. One thread.
+class Lenders {
+ public:
+  bool empty() const { return lenders_.empty(); }
+  // lender is one that std::enable_shared_from_this is a base of.
+  template <typename Lender>
+  void Keep(Lender& lender) {
+    for (const auto& kept : lenders_) {
+      if (kept.get() == &lender) return;
+    }
+    lenders_.push_back(lender.shared_from_this());
+  }
+  void Release() { lenders_.clear(); }
+
+ private:
+  std::vector<std::shared_ptr<const void>> lenders_;
+};
+
 // A fixed-size array of bytes.
 //
 // The public calls check the range once and refuse anything beyond the end with kInvalidArgument (errno EINVAL);
@@ -81,6 +100,14 @@ class Device {
 
   // Fills buffer with the bytes at offset_bytes. A short read is a failure.
   Status Read(uint64_t offset_bytes, std::span<std::byte> buffer);
+  // An optional ability: lends the bytes of a range where they lie, so that nobody has to copy them. Empty when that
+  // cannot be done, or would be slower than reading. What is lent is what Read would have given at the time of the
+  // call; it does not change, and stays until lenders releases it, also when the device is gone before.
+  //
+  // It is for system calls to take, not for the process to look at: what a device lends may be a mapped file. Where
+  // Read would fail, the system call fails with EFAULT; Read then tells why. Only a page that the file ends inside of
+  // reads as zeros from there on, as if the file had been made longer again.
+  std::span<const std::byte> Borrow(Range range, Lenders& lenders);
   // Writes all of data. Fails with EROFS when the device is not writable; so do Zero and Trim.
   Status Write(uint64_t offset_bytes, std::span<const std::byte> data, Durability durability = Durability::kBuffered);
   // Writes every piece of a row as Write would, and in as few steps for all of them as the device can: outcomes[i] is
@@ -109,6 +136,7 @@ class Device {
 
  protected:
   virtual Status DoRead(uint64_t offset_bytes, std::span<std::byte> buffer) = 0;
+  virtual std::span<const std::byte> DoBorrow(Range, Lenders&) { return {}; }
   virtual Status DoWrite(uint64_t offset_bytes, std::span<const std::byte> data, Durability durability) = 0;
   // An ability that a device need not have: this writes piece by piece. One that writes many at once leaves a row that
   // it could not write to this, so that each piece gets an outcome of its own. The row is not empty.

@@ -78,6 +78,15 @@ Status OverlayView::ReadBelow(uint64_t offset_bytes, std::span<std::byte> buffer
   return stored.empty() ? Status::Ok() : below->Read(offset_bytes, stored);
 }
 
+std::span<const std::byte> OverlayView::Borrow(Range range, Lenders& lenders) const {
+  if (range.end_bytes() > below_size_bytes) return {};
+  const uint64_t block_size = upper->block_size();
+  const uint64_t end_block = EndBlock(range.end_bytes(), block_size);
+  const BlockRun run = upper->states().RunAt(range.offset_bytes / block_size, end_block);
+  if (run.state != BlockState::kAbsent || run.end_block() < end_block) return {};
+  return below->Borrow(range, lenders);
+}
+
 Result<std::vector<Extent>> OverlayView::Extents(Range range, size_t max_count) const {
   const auto own = [](Range part, BlockState state) {
     const ExtentKind kind = state == BlockState::kData   ? ExtentKind::kData
@@ -126,6 +135,11 @@ OverlayView OverlayCut::view() const {
 Status OverlayCut::DoRead(uint64_t offset_bytes, std::span<std::byte> buffer) {
   Gate::Pass pass(gate_);
   return view_.upper == nullptr ? view_.below->Read(offset_bytes, buffer) : view_.Read(offset_bytes, buffer);
+}
+
+std::span<const std::byte> OverlayCut::DoBorrow(Range range, Lenders& lenders) {
+  Gate::Pass pass(gate_);
+  return view_.upper == nullptr ? view_.below->Borrow(range, lenders) : view_.Borrow(range, lenders);
 }
 
 Result<std::vector<Extent>> OverlayCut::DoExtents(Range range, size_t max_count) {

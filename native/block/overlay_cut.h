@@ -27,6 +27,8 @@ struct OverlayView {
   // The range ends within the upper's blocks; what of its last block lies beyond the device is of no account.
   Status Read(uint64_t offset_bytes, std::span<std::byte> buffer) const;
   Status ReadBelow(uint64_t offset_bytes, std::span<std::byte> buffer) const;
+  // What below lends, of a range that is all there.
+  std::span<const std::byte> Borrow(Range range, Lenders& lenders) const;
   Result<std::vector<Extent>> Extents(Range range, size_t max_count) const;
   // What below says of its part; the upper's is of no origin.
   Result<std::vector<Origin>> Origins(Range range, size_t max_count) const;
@@ -64,6 +66,7 @@ class OverlayCut final : public Device {
 
  protected:
   Status DoRead(uint64_t offset_bytes, std::span<std::byte> buffer) override;
+  std::span<const std::byte> DoBorrow(Range range, Lenders& lenders) override;
   Status DoWrite(uint64_t offset_bytes, std::span<const std::byte> data, Durability durability) override;
   Status DoZero(Range range, Durability durability) override;
   Status DoTrim(Range range) override;

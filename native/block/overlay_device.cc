@@ -69,6 +69,12 @@ Status OverlayDevice::DoRead(uint64_t offset_bytes, std::span<std::byte> buffer)
   return view_.Read(offset_bytes, buffer);
 }
 
+std::span<const std::byte> OverlayDevice::DoBorrow(Range range, Lenders& lenders) {
+  Gate::Pass pass(gate_);
+  if (!CheckRange("borrow", range).ok()) return {};
+  return view_.Borrow(range, lenders);
+}
+
 Result<std::vector<Extent>> OverlayDevice::DoExtents(Range range, size_t max_count) {
   Gate::Pass pass(gate_);
   ROOTLOOM_RETURN_IF_ERROR(CheckRange("map extents of", range));

@@ -103,6 +103,8 @@ class OverlayDevice final : public Device {
 
  protected:
   Status DoRead(uint64_t offset_bytes, std::span<std::byte> buffer) override;
+  // Lends what lies below; its own blocks are changed in place, and only read.
+  std::span<const std::byte> DoBorrow(Range range, Lenders& lenders) override;
   Status DoWrite(uint64_t offset_bytes, std::span<const std::byte> data, Durability durability) override;
   // A row of whole blocks is one write to the upper; any other is written piece by piece.
   void DoWriteRow(uint64_t offset_bytes, DataRow row, Durability durability, std::span<Status> outcomes) override;

@@ -13,6 +13,8 @@ namespace {
 
 constexpr char kOpenChain[] = "open chain";
 constexpr size_t kCacheBytes = 32 << 20;
+// Of the 65,530 mappings that a process may have by default. What is in further diffs is read.
+constexpr int kMaxMappings = 4096;
 
 // The public calls refuse changes of a device that is not writable before they get here.
 Status RefuseChange() { return Failure{.kind = StatusKind::kIo, .operation = "change chain", .error_number = EROFS}; }
@@ -25,7 +27,8 @@ ChainDevice::ChainDevice(const Header& header)
       size_bytes_(header.size_bytes),
       block_size_(header.block_size),
       index_(header.mappings),
-      cache_(kCacheBytes) {}
+      cache_(kCacheBytes),
+      mappings_left_(kMaxMappings) {}
 
 Result<std::shared_ptr<ChainDevice>> ChainDevice::Open(const Header& header, const ResolveDiff& resolve) {
   const std::string chain = header.build.ToText();
@@ -56,7 +59,8 @@ Result<std::shared_ptr<ChainDevice>> ChainDevice::Open(const Header& header, con
         std::make_unique<Diff>(Diff::Source{.path = *std::move(path),
                                             .data = *std::move(data),
                                             .cache_key = static_cast<uint32_t>(device->diffs_.size()),
-                                            .cache = &device->cache_}));
+                                            .cache = &device->cache_,
+                                            .mappings_left = &device->mappings_left_}));
   }
   return device;
 }
@@ -65,7 +69,11 @@ Status ChainDevice::DoRead(uint64_t offset_bytes, std::span<std::byte> buffer) {
   const size_t index = index_.Find(offset_bytes / kPageBytes);
   const Stored first = StoredAt(index, offset_bytes, buffer.size());
   if (first.length_bytes < buffer.size()) return ReadMany(index, offset_bytes, buffer);
-  if (first.diff != nullptr) return first.diff->Read(first.offset_bytes, buffer);
+  if (first.diff != nullptr) {
+    ROOTLOOM_RETURN_IF_ERROR(first.diff->Read(first.offset_bytes, buffer));
+    NoteRead(first);
+    return Status::Ok();
+  }
   std::memset(buffer.data(), 0, buffer.size());
   return Status::Ok();
 }
@@ -78,6 +86,7 @@ Status ChainDevice::ReadMany(size_t index, uint64_t offset_bytes, std::span<std:
     if (stored.diff == nullptr) {
       std::memset(part.data(), 0, part.size());
     } else {
+      NoteRead(stored);
       ROOTLOOM_RETURN_IF_ERROR(read.Add(*stored.diff, stored.offset_bytes, part));
     }
     buffer = buffer.subspan(part.size());
@@ -86,11 +95,33 @@ Status ChainDevice::ReadMany(size_t index, uint64_t offset_bytes, std::span<std:
   return read.Finish();
 }
 
+std::span<const std::byte> ChainDevice::DoBorrow(Range range, Lenders& lenders) {
+  const size_t index = index_.Find(range.offset_bytes / kPageBytes);
+  const Stored stored = StoredAt(index, range.offset_bytes, range.length_bytes);
+  if (stored.diff == nullptr || stored.length_bytes < range.length_bytes) return {};
+  if (!hot_pages_.Contains(stored.pages())) return {};
+  lenders.Keep(*this);
+  return stored.diff->Lend(stored.offset_bytes, stored.length_bytes);
+}
+
+void ChainDevice::NoteRead(const Stored& stored) {
+  if (stored.diff->compressed()) return;
+  hot_pages_.Note(stored.pages());
+  if (!hot_pages_.StartOver()) return;
+  for (const auto& diff : diffs_) diff->ForgetLent();
+}
+
+HotPages::Pages ChainDevice::Stored::pages() const {
+  const uint64_t first = offset_bytes / kPageBytes;
+  return {.diff = source, .first = first, .count = (offset_bytes + length_bytes + kPageBytes - 1) / kPageBytes - first};
+}
+
 ChainDevice::Stored ChainDevice::StoredAt(size_t index, uint64_t offset_bytes, uint64_t length_bytes) const {
   const Mapping mapping = index_.At(index);
   const uint64_t skip_bytes = offset_bytes - uint64_t{mapping.offset_pages} * kPageBytes;
   const uint64_t rest_bytes = uint64_t{mapping.length_pages} * kPageBytes - skip_bytes;
   return {.diff = mapping.source == kZeroSource ? nullptr : diffs_[mapping.source].get(),
+          .source = mapping.source,
           .offset_bytes = uint64_t{mapping.storage_pages} * kPageBytes + skip_bytes,
           .length_bytes = std::min(length_bytes, rest_bytes)};
 }

@@ -1,6 +1,7 @@
 // ChainDevice: the read-only device that a header and its diffs describe.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -12,12 +13,17 @@
 #include "native/chain/extent_index.h"
 #include "native/chain/frame_cache.h"
 #include "native/chain/header.h"
+#include "native/chain/hot_pages.h"
 
 namespace rootloom {
 
 // Reads are split by mapping and gathered by diff (see gathered_read.h); zeros are not read at all. Each diff is opened
 // on first use and stays open until the device is destroyed.
-class ChainDevice final : public Device {
+//
+// Pages that were read before are lent (see Device::Borrow): what is new to the chain may not be in the page cache, and
+// whoever sends it from a mapping would have to wait for the disk. What became resident for that, at most 512 MiB of
+// page cache, is given back when other pages have become hot.
+class ChainDevice final : public Device, public std::enable_shared_from_this<ChainDevice> {
  public:
   // The path of a build's data, or nullopt when it is not known.
   using ResolveDiff = std::function<std::optional<std::string>(const Uuid& build)>;
@@ -40,6 +46,8 @@ class ChainDevice final : public Device {
 
  protected:
   Status DoRead(uint64_t offset_bytes, std::span<std::byte> buffer) override;
+  // A range that lies in one piece in a diff that is not compressed.
+  std::span<const std::byte> DoBorrow(Range range, Lenders& lenders) override;
   Status DoWrite(uint64_t offset_bytes, std::span<const std::byte> data, Durability durability) override;
   Status DoZero(Range range, Durability durability) override;
   Status DoTrim(Range range) override;
@@ -53,8 +61,11 @@ class ChainDevice final : public Device {
   // Where a part of a read is stored, as far as one mapping holds it; a null diff stands for zeros.
   struct Stored {
     Diff* diff;
+    uint16_t source;
     uint64_t offset_bytes;
     uint64_t length_bytes;
+
+    HotPages::Pages pages() const;
   };
 
   explicit ChainDevice(const Header& header);
@@ -65,6 +76,8 @@ class ChainDevice final : public Device {
   template <typename List, typename PieceOf>
   List MapPieces(Range range, size_t max_count, const PieceOf& piece_of) const;
   Status ReadMany(size_t index, uint64_t offset_bytes, std::span<std::byte> buffer);
+  // Takes note that it was read, or is about to be.
+  void NoteRead(const Stored& stored);
 
   const Uuid build_;
   const std::vector<Uuid> sources_;
@@ -72,6 +85,8 @@ class ChainDevice final : public Device {
   const uint32_t block_size_;
   const ExtentIndex index_;
   FrameCache cache_;
+  HotPages hot_pages_;
+  std::atomic<int> mappings_left_;
   std::vector<std::unique_ptr<Diff>> diffs_;  // by Mapping::source
 };
 

@@ -83,6 +83,30 @@ Result<int> Diff::Open() {
   return fd_.get();
 }
 
+std::span<const std::byte> Diff::Lend(uint64_t offset_bytes, uint64_t length_bytes) {
+  const std::byte* bytes = lent_bytes_.load(std::memory_order_acquire);
+  if (bytes == nullptr && can_map_.load(std::memory_order_relaxed)) bytes = Map();
+  if (bytes == nullptr || offset_bytes + length_bytes > file_size_bytes_) return {};
+  return {bytes + offset_bytes, length_bytes};
+}
+
+void Diff::ForgetLent() {
+  if (lent_bytes_.load(std::memory_order_acquire) != nullptr) mapping_.Forget();
+}
+
+const std::byte* Diff::Map() {
+  const Result<int> fd = Open();
+  if (!fd.ok()) return nullptr;
+  std::lock_guard lock(open_mutex_);
+  if (!can_map_) return lent_bytes_.load(std::memory_order_relaxed);
+  can_map_ = false;  // It is not tried again.
+  std::atomic<int>* const left = source_.mappings_left;
+  if (compressed() || left == nullptr || left->fetch_sub(1, std::memory_order_relaxed) <= 0) return nullptr;
+  mapping_ = MappedFile::Map(*fd, file_size_bytes_);
+  lent_bytes_.store(mapping_.bytes().data(), std::memory_order_release);
+  return mapping_.bytes().data();
+}
+
 Status Diff::ReadStored(uint64_t offset_bytes, std::span<iovec> buffers) {
   ROOTLOOM_ASSIGN_OR_RETURN(const int fd, Open());
   uint64_t end_bytes = offset_bytes;

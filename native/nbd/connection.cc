@@ -36,8 +36,8 @@ bool IsChange(Command command) {
 }
 
 // One request, or a row of WRITEs.
-void ExecuteRequests(Device& device, const Session& session, Request& first) {
-  first.next == nullptr ? Execute(device, session, first) : ExecuteRow(device, session, first);
+void ExecuteRequests(Device& device, const Session& session, Request& first, Lenders* lenders) {
+  first.next == nullptr ? Execute(device, session, first, lenders) : ExecuteRow(device, session, first);
 }
 
 }  // namespace
@@ -49,7 +49,8 @@ Connection::Connection(Parts parts, WakeEvent wake)
       device_(std::move(parts.device)),
       workers_(parts.workers),
       wake_(std::move(wake)),
-      outbox_(socket_.get(), wake_),
+      outbox_(socket_.get(), wake_,
+              [this](Request& request, bool part_sent) { return ReplaceLent(request, part_sent); }),
       input_(new std::byte[kInputBytes]) {
   // Less is worse and no failure.
   ::setsockopt(socket_.get(), SOL_SOCKET, SO_SNDBUF, &kSendBufferBytes, sizeof kSendBufferBytes);
@@ -74,6 +75,7 @@ void Connection::Serve() {
   outbox_.Deliver(answered_);
   for (;;) {
     const Outbox::Outlook outlook = outbox_.Look(reading_);
+    if (outlook.idle) lenders_.Release();
     // How things stand depends on whether input is waited for, so every change of that leads back to the start.
     if (outlook.broken && reading_) {
       HangUp();
@@ -117,7 +119,9 @@ void Connection::Wait(const Outbox::Outlook& outlook) {
   if (ready == 0) outbox_.Break();
   if (ready <= 0) return;
   if (entries[0].revents != 0) wake_.Clear();
-  if ((entries[1].revents & ~POLLIN) != 0 && outlook.blocked) outbox_.Resume();
+  if ((entries[1].revents & ~POLLIN) != 0 && outlook.blocked) {
+    TimeSending(kMaxBatchBytes, [this] { outbox_.Resume(); });
+  }
 }
 
 // False when there is nothing to receive for now.
@@ -193,7 +197,7 @@ bool Connection::ConsumeRequests() {
   }
   DispatchRow();
   SubmitPooled();
-  if (!answered_.empty()) outbox_.Deliver(answered_);
+  if (!answered_.empty()) TimeSending(answered_bytes_, [this] { outbox_.Deliver(answered_); });
   answered_bytes_ = 0;
   return progress || reading_ != was_reading;
 }
@@ -314,14 +318,14 @@ void Connection::SendToWorkers(Request* first) {
 }
 
 void Connection::ExecuteInline(Request& first, uint64_t length_bytes) {
-  ExecuteRequests(*device_, session_, first);
+  ExecuteRequests(*device_, session_, first, &lenders_);
   const InlinePolicy::Clock::time_point now = InlinePolicy::Clock::now();
   policy_.Record(length_bytes, now - std::exchange(inline_start_, now));
   for (Request* request = &first; request != nullptr;) Answer(std::exchange(request, request->next));
 }
 
 void Connection::RunOnWorker(Request& first) {
-  ExecuteRequests(*device_, session_, first);
+  ExecuteRequests(*device_, session_, first, nullptr);
   for (const Request* request = &first; request != nullptr; request = request->next) counters_.Record(*request);
   outbox_.Complete(&first);
 }
@@ -331,6 +335,21 @@ void Connection::SubmitPooled() {
   outbox_.Expect(std::exchange(pooled_count_, 0), std::exchange(pooled_bytes_, 0));
   workers_.Submit(pooled_reads_.lane, pooled_reads_.tasks);
   workers_.Submit(pooled_changes_.lane, pooled_changes_.tasks);
+}
+
+template <typename Send>
+void Connection::TimeSending(uint64_t batch_bytes, const Send& send) {
+  if (lenders_.empty()) return send();
+  const InlinePolicy::Clock::time_point start = InlinePolicy::Clock::now();
+  send();
+  policy_.Record(batch_bytes, InlinePolicy::Clock::now() - start);
+}
+
+bool Connection::ReplaceLent(Request& request, bool part_sent) {
+  if (part_sent) return ReadLent(*device_, request).ok();
+  Execute(*device_, session_, request);
+  if (request.failed) counters_.RecordLateFailure(request);
+  return true;
 }
 
 void Connection::Answer(Request* request) {

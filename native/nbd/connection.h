@@ -4,8 +4,10 @@
 // end of a pair whose other end is a kernel that was told everything already.
 //
 // One thread serves the connection: it receives many requests at a time, answers short ones itself when the device is
-// quick (see inline_policy.h), hands the rest to workers, and sends answers in batches (see outbox.h). It never waits
-// in a send: its only waits are receiving, when nothing else is going on, and poll. WRITEs that arrived together and go
+// quick (see inline_policy.h), hands the rest to workers, and sends answers in batches (see outbox.h). What the device
+// lends is sent from where it lies; a send that turns out slow, because it had to be fetched, counts like a slow
+// operation. The thread never waits for the client in a send: its only waits are receiving, when nothing else is going
+// on, and poll. WRITEs that arrived together and go
 // on one where the other ends are one write of the device. Answers go out in the order in which they are ready. Within
 // the workers all connections take turns, and so do a connection's reads and its changes.
 //
@@ -76,6 +78,10 @@ class Connection {
   void SkipPayload();
   void AnswerHandshake();
   void SubmitPooled();
+  // Calls send, which sends what is yet to be sent, batch_bytes of it or so.
+  template <typename Send>
+  void TimeSending(uint64_t batch_bytes, const Send& send);
+  bool ReplaceLent(Request& request, bool part_sent);
   void HangUp();
   bool Receive(int flags);
   void Wait(const Outbox::Outlook& outlook);
@@ -97,6 +103,7 @@ class Connection {
   const std::unique_ptr<std::byte[]> input_;  // kInputBytes; [input_begin_, input_end_) is yet to be consumed
   size_t input_begin_ = 0;
   size_t input_end_ = 0;
+  Lenders lenders_;  // of what is in answers that are not sent yet
   InlinePolicy policy_;
   InlinePolicy::Clock::time_point inline_start_;  // of the operation to come, if it runs on this thread
   uint64_t skipped_bytes_ = 0;                    // of the input to come: the payload of a refused WRITE

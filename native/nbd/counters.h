@@ -42,6 +42,13 @@ class Counters {
     }
   }
 
+  // Of a READ that was recorded as a success.
+  void RecordLateFailure(const Request& request) {
+    read_count_.fetch_sub(1, std::memory_order_relaxed);
+    read_bytes_.fetch_sub(request.length_bytes, std::memory_order_relaxed);
+    Add(error_count_, 1);
+  }
+
   void AddTo(Counts& counts) const {
     counts.read_count += Get(read_count_);
     counts.read_bytes += Get(read_bytes_);

@@ -41,7 +41,22 @@ void RefuseFor(const Session& session, Request& request, const Failure& failure)
   Refuse(session, request, ToWireError(request, failure), failure.Message());
 }
 
-void ExecuteRead(Device& device, const Session& session, Request& request) {
+bool AnswerWithLent(Device& device, const Session& session, Request& request, Lenders& lenders) {
+  request.lent = device.Borrow({request.offset_bytes, request.length_bytes}, lenders);
+  if (request.lent.empty()) return false;
+  std::byte* end = request.short_reply.data();
+  if (session.structured_replies) {
+    end = Encode(Chunk(request, kReplyTypeOffsetData, sizeof(OffsetData) + request.lent.size()), end);
+    end = Encode(OffsetData{.offset_bytes = request.offset_bytes}, end);
+  } else {
+    end = Encode(SimpleReply{.cookie = request.cookie}, end);
+  }
+  UseShortReply(request, end);
+  return true;
+}
+
+void ExecuteRead(Device& device, const Session& session, Request& request, Lenders* lenders) {
+  if (lenders != nullptr && AnswerWithLent(device, session, request, *lenders)) return;
   const size_t header_bytes = session.structured_replies ? kDataChunkHeaderBytes : sizeof(SimpleReply);
   if (!request.buffer.Reserve(std::max(header_bytes + request.length_bytes, kHoleChunkBytes))) {
     return RefuseForMemory(session, request);
@@ -225,9 +240,10 @@ void Refuse(const Session& session, Request& request, WireError error, std::stri
   request.reply = {start, kFixedBytes + message.size()};
 }
 
-void Execute(Device& device, const Session& session, Request& request) {
+void Execute(Device& device, const Session& session, Request& request, Lenders* lenders) {
   request.failed = false;
-  if (request.command == Command::kRead) return ExecuteRead(device, session, request);
+  request.lent = {};
+  if (request.command == Command::kRead) return ExecuteRead(device, session, request, lenders);
   if (request.command == Command::kBlockStatus) return ExecuteBlockStatus(device, session, request);
   const bool writes_zeros = request.command == Command::kWriteZeroes && request.Has(kCommandFlagNoHole);
   if (writes_zeros && request.Has(kCommandFlagFastZero)) {
@@ -238,6 +254,14 @@ void Execute(Device& device, const Session& session, Request& request) {
     return RefuseForMemory(session, request);
   }
   AnswerChange(session, request, Change(device, request));
+}
+
+Status ReadLent(Device& device, Request& request) {
+  if (!request.buffer.Reserve(request.length_bytes)) return Status::Errno("read", device.name(), ENOMEM);
+  const std::span<std::byte> data(request.buffer.data(), request.length_bytes);
+  ROOTLOOM_RETURN_IF_ERROR(device.Read(request.offset_bytes, data));
+  request.lent = data;
+  return Status::Ok();
 }
 
 void ExecuteRow(Device& device, const Session& session, Request& first) {

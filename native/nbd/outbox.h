@@ -9,11 +9,17 @@
 // or dropped. Past a number of requests or bytes there is no room, and the connection stops reading (back-pressure).
 // There is none either while the socket is full and a good deal waits for it: what is made before it can be sent only
 // pushes other things out of the processor's cache. For the same reason the object used last is the next to be used.
+//
+// Data that a device has lent may turn out not to be there when the socket takes it. Then it is read after all, by the
+// thread that sends, and where that fails, the error is the answer; if the client has a part of the data, it is hung up
+// on, since nothing else tells it that there is no more.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include "native/nbd/request.h"
@@ -31,8 +37,13 @@ class Outbox {
     bool broken;   // the client is gone; answers are dropped
   };
 
-  // Neither is owned; both must outlive the outbox.
-  Outbox(int socket, const WakeEvent& wake) : socket_(socket), wake_(wake) {}
+  // Makes an answer with lent data one without, and changes nothing else of it if a part of it was sent. False when
+  // that cannot be done. Called by any thread.
+  using ReplaceLent = std::function<bool(Request& request, bool part_sent)>;
+
+  // Neither the socket nor the event is owned; both must outlive the outbox.
+  Outbox(int socket, const WakeEvent& wake, ReplaceLent replace_lent)
+      : socket_(socket), wake_(wake), replace_lent_(std::move(replace_lent)) {}
 
   // ---- The connection's own thread ----
 
@@ -63,12 +74,14 @@ class Outbox {
 
   void Queue(Request* request);
   void Send(std::unique_lock<std::mutex>& lock);
+  bool ReplaceAllLent(size_t request_count, std::unique_lock<std::mutex>& lock);
   void RetireSent(size_t sent_bytes);
   void DropUnsent();
   void Release(Request* request);
 
   const int socket_;
   const WakeEvent& wake_;
+  const ReplaceLent replace_lent_;
   RequestFifo spare_;                          // the connection's own thread only
   std::vector<std::unique_ptr<Request>> all_;  // the connection's own thread only
 

@@ -39,8 +39,10 @@ struct Request final : Task {
   uint32_t length_bytes = 0;
   std::span<const std::byte> payload;  // with WRITE: the data, in buffer or in memory that outlives the operation
 
-  // Set by Execute or Refuse: the whole answer, ready to send. It lies in buffer or in short_reply.
+  // Set by Execute or Refuse: the whole answer, ready to send. It lies in buffer or in short_reply, and what follows it
+  // where the device has lent it, or in buffer.
   std::span<const std::byte> reply;
+  std::span<const std::byte> lent;
   bool failed = false;
 
   // The payload of a WRITE until it is executed, and then the answer where short_reply is too short for it.
@@ -53,6 +55,7 @@ struct Request final : Task {
   // In queues, and from one WRITE of a row to the next (see operation.h).
   Request* next = nullptr;
 
+  size_t answer_bytes() const { return reply.size() + lent.size(); }
   bool Has(uint16_t flag) const { return (flags & flag) != 0; }
   void Run() override;
 };

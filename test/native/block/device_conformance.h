@@ -48,7 +48,8 @@ class DeviceConformance : public ::testing::TestWithParam<ConformanceCase> {
     ASSERT_EQ(made_.content.size(), device().size_bytes());
     ASSERT_GE(device().size_bytes(), 8u * device().block_size());
   }
-  void TearDown() override { made_.device.reset(); }
+  void TearDown() override { Release(); }
+  void Release() { made_.device.reset(); }
 
   Device& device() { return *made_.device; }
   Bytes& content() { return made_.content; }
@@ -80,6 +81,37 @@ TEST_P(DeviceConformance, ReadReturnsTheContent) {
     const Range range{offset, 1 + random.Below(size() - offset)};
     ASSERT_TRUE(SameBytes(ReadAll(device(), range), Slice(range)));
   }
+}
+
+// The files below these devices stay whole, so here what is lent may be looked at.
+TEST_P(DeviceConformance, LendsTheContentOrNothing) {
+  Random random(11);
+  Lenders lenders;
+  for (int i = 0; i < 200; ++i) {
+    const uint64_t offset = random.Below(size());
+    const Range range{offset, 1 + random.Below(std::min(size() - offset, 3 * block()))};
+    ReadAll(device(), range);  // Some lend only what was read.
+    const auto lent = device().Borrow(range, lenders);
+    if (lent.empty()) continue;
+    ASSERT_TRUE(SameBytes({lent.begin(), lent.end()}, Slice(range)));
+    EXPECT_FALSE(lenders.empty());
+  }
+  for (const Range& range : {Range{size(), 1}, Range{size() - 1, 2}, Range{UINT64_MAX, 1}, Range{0, 0}}) {
+    EXPECT_TRUE(device().Borrow(range, lenders).empty());
+  }
+}
+
+TEST_P(DeviceConformance, WhatIsLentOutlivesChangesAndTheDevice) {
+  Lenders lenders;
+  const Range whole{0, block()};
+  ReadAll(device(), whole);
+  const auto lent = device().Borrow(whole, lenders);
+  if (device().writable()) {
+    ASSERT_TRUE(IsOk(device().Write(0, Random(12).Bytes(block()))));
+    EXPECT_TRUE(device().Borrow(whole, lenders).empty()) << "what may change again is not lent";
+  }
+  Release();
+  EXPECT_TRUE(lent.empty() || SameBytes({lent.begin(), lent.end()}, Slice(whole)));
 }
 
 TEST_P(DeviceConformance, RefusesRangesBeyondTheEndAndChangesNothing) {

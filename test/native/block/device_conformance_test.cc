@@ -7,6 +7,7 @@
 #include "native/block/memory_device.h"
 #include "native/block/overlay_device.h"
 #include "native/block/zero_device.h"
+#include "test/native/block/lending_file.h"
 #include "test/native/util/temp_folder.h"
 
 namespace rootloom::testing {
@@ -100,6 +101,44 @@ ConformanceCase UnpunchableOverlay(const char* name) {
           }};
 }
 
+constexpr uint64_t kLentBytes = 200'001;
+
+// Its files have no name any more.
+std::shared_ptr<Device> MakeLending(Bytes* content) {
+  TempFolder folder;
+  *content = Random(53).Bytes(kLentBytes);
+  return LendingFile::Make(folder.File("file"), folder.File("file"), *content);
+}
+
+ConformanceCase Lending(const char* name) {
+  return {name, [] {
+            ConformanceDevice made;
+            made.device = MakeLending(&made.content);
+            return made;
+          }};
+}
+
+// An overlay that has been cut once, and, when settled, lies over what the cut was sealed as.
+ConformanceCase OverlayOfLending(const char* name, bool settled) {
+  return {name, [=] {
+            TempFolder folder;
+            ConformanceDevice made;
+            auto overlay =
+                OverlayDevice::Create(MakeLending(&made.content), folder.File("upper"), 300'000, 4096).value();
+            made.content.resize(300'000);
+            const Bytes data = Random(54).Bytes(10'000);
+            EXPECT_TRUE(IsOk(overlay->Write(50'000, data)));
+            std::copy(data.begin(), data.end(), made.content.begin() + 50'000);
+            const auto cut = overlay->Cut(folder.File("next")).value();
+            const std::string sealed = folder.File("sealed");
+            if (settled) {
+              EXPECT_TRUE(IsOk(cut->Settle(LendingFile::Make(sealed, sealed, made.content))));
+            }
+            made.device = overlay;
+            return made;
+          }};
+}
+
 template <typename Double, typename... Args>
 ConformanceCase Around(const char* name, Args... args) {
   return {name, [=] {
@@ -128,8 +167,10 @@ INSTANTIATE_TEST_SUITE_P(
         Overlay("OverlayGrownTwice", {.base_bytes = 400'000, .size_bytes = 300'000, .resized_from_bytes = 100'001}),
         Overlay("OverlayShrunk", {.base_bytes = 400'000, .size_bytes = 100'001, .resized_from_bytes = 390'000}),
         Overlay("FrozenOverlay", {.base_bytes = 100'000, .size_bytes = 200'000, .frozen = true}),
-        UnpunchableOverlay("UnpunchableOverlay"), Around<LoggingDevice>("Logging", size_t{16}),
-        Around<FaultyDevice>("Faulty"), Around<FaultyDevice>("FaultyWithCache", FaultyDevice::Cache::kVolatile)),
+        Lending("LendingFile"), OverlayOfLending("OverlayOfLendingFile", false),
+        OverlayOfLending("SettledOverlayOfLendingFile", true), UnpunchableOverlay("UnpunchableOverlay"),
+        Around<LoggingDevice>("Logging", size_t{16}), Around<FaultyDevice>("Faulty"),
+        Around<FaultyDevice>("FaultyWithCache", FaultyDevice::Cache::kVolatile)),
     CaseName);
 
 }  // namespace rootloom::testing

@@ -231,6 +231,36 @@ TEST(ChainDevice, SaysWhereATruncatedDiffEnds) {
   EXPECT_EQ(status.failure().path, chain->DiffPath(kBuildC));
 }
 
+TEST(ChainDevice, LendsWhatWasReadBefore) {
+  const auto chain = MakeChain(3, Compression::kNone);
+  auto device = chain->Open();
+  Lenders lenders;
+  const Range within{9 * kPageBytes + 100, 2000};
+  const Range apart{9 * kPageBytes + 100, kPageBytes};  // Of two mappings.
+  const Range zeros{4 * kPageBytes, kPageBytes};
+  EXPECT_TRUE(device->Borrow(within, lenders).empty());
+  ContentOf(*device);
+  const auto lent = device->Borrow(within, lenders);
+  ASSERT_EQ(lent.size(), within.length_bytes);
+  EXPECT_TRUE(device->Borrow(apart, lenders).empty());
+  EXPECT_TRUE(device->Borrow(zeros, lenders).empty());
+  const std::weak_ptr<Device> watched = device;
+  device.reset();
+  EXPECT_TRUE(std::equal(lent.begin(), lent.end(), chain->content.begin() + within.offset_bytes));
+  EXPECT_FALSE(watched.expired());
+  lenders.Release();
+  EXPECT_TRUE(watched.expired());
+}
+
+TEST(ChainDevice, LendsNothingOfACompressedDiff) {
+  const auto chain = MakeChain(4, Compression::kZstd);
+  const auto device = chain->Open();
+  ContentOf(*device);
+  Lenders lenders;
+  EXPECT_TRUE(device->Borrow({0, kPageBytes}, lenders).empty());
+  EXPECT_TRUE(lenders.empty());
+}
+
 TEST(ChainDevice, MayHaveNoBytesAtAll) {
   const Header header{.size_bytes = 0, .build = kBuildA, .base_build = kBuildA};
   const auto device = ChainDevice::Open(header, [](const Uuid&) { return std::nullopt; }).value();

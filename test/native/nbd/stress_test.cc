@@ -1,14 +1,18 @@
 // Many clients at once. Runs under the thread sanitizer as well. The seed is printed, and taken from
 // ROOTLOOM_SEED.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <map>
 #include <random>
 
 #include "native/block/faulty_device.h"
+#include "native/block/overlay_device.h"
+#include "test/native/block/lending_file.h"
 #include "test/native/nbd/harness.h"
 #include "test/native/util/random.h"
+#include "test/native/util/temp_folder.h"
 
 namespace rootloom::nbd {
 namespace {
@@ -29,11 +33,12 @@ constexpr int kRounds = 300;
 // One client that keeps several requests under way within its own share of the device, and knows what must be there.
 class Worker {
  public:
-  Worker(RawClient client, uint64_t base_bytes, uint64_t seed)
-      : client_(std::move(client)), base_bytes_(base_bytes), random_(seed), content_(kShareBytes) {}
+  // content is what its share holds at first.
+  Worker(RawClient client, uint64_t base_bytes, uint64_t seed, Bytes content)
+      : client_(std::move(client)), base_bytes_(base_bytes), random_(seed), content_(std::move(content)) {}
 
-  void Run() {
-    for (int round = 0; round < kRounds && !::testing::Test::HasFailure(); ++round) {
+  void Run(int rounds) {
+    for (int round = 0; round < rounds && !::testing::Test::HasFailure(); ++round) {
       const int depth = 1 + static_cast<int>(random_() % 16);
       // The ranges of one batch do not overlap, since answers and effects may come in any order.
       const uint64_t slot_bytes = kShareBytes / 16;
@@ -102,15 +107,42 @@ TEST(StressTest, EightClientsSeeTheirOwnWrites) {
   Served served(device);
   std::vector<std::unique_ptr<Worker>> workers;
   for (int i = 0; i < kClients; ++i) {
-    workers.push_back(std::make_unique<Worker>(served.ConnectReady(), i * kShareBytes, seed + i));
+    workers.push_back(std::make_unique<Worker>(served.ConnectReady(), i * kShareBytes, seed + i, Bytes(kShareBytes)));
   }
   std::vector<std::thread> threads;
-  for (auto& worker : workers) threads.emplace_back([&worker] { worker->Run(); });
+  for (auto& worker : workers) threads.emplace_back([&worker] { worker->Run(kRounds); });
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(served.server().stats().connection_count, static_cast<uint32_t>(kClients));
   ASSERT_TRUE(served.server().Close().ok());
   for (int i = 0; i < kClients; ++i) {
     EXPECT_TRUE(ReadDevice(*memory, i * kShareBytes, kShareBytes) == workers[i]->content()) << "client " << i;
+  }
+}
+
+// What is lent of the base meets writes of the same blocks, sends that fail, and cuts of the overlay.
+TEST(StressTest, ClientsOfAnOverlaySeeItsBaseThroughWhatTheyWrote) {
+  constexpr int kOverlayClients = 2;
+  const uint64_t seed = rootloom::testing::Seed();
+  const rootloom::testing::TempFolder folder;
+  const Bytes content = Pattern(kOverlayClients * kShareBytes, seed);
+  auto base = rootloom::testing::LendingFile::Make(folder.File("read"), folder.File("lent"), content);
+  auto overlay = OverlayDevice::Create(std::move(base), folder.File("upper"), content.size(), 4096).value();
+  Served served(overlay);
+  std::vector<std::unique_ptr<Worker>> workers;
+  for (int i = 0; i < kOverlayClients; ++i) {
+    const auto share = content.begin() + static_cast<ptrdiff_t>(i * kShareBytes);
+    workers.push_back(std::make_unique<Worker>(served.ConnectReady(), i * kShareBytes, seed + i,
+                                               Bytes(share, share + static_cast<ptrdiff_t>(kShareBytes))));
+  }
+  std::vector<std::thread> threads;
+  for (auto& worker : workers) threads.emplace_back([&worker] { worker->Run(kRounds / 4); });
+  EXPECT_TRUE(overlay->Cut(folder.File("second")).ok());
+  EXPECT_EQ(::truncate(folder.File("lent").c_str(), static_cast<off_t>(content.size() / 2)), 0);
+  EXPECT_TRUE(overlay->Cut(folder.File("third")).ok());
+  for (std::thread& thread : threads) thread.join();
+  ASSERT_TRUE(served.server().Close().ok());
+  for (int i = 0; i < kOverlayClients; ++i) {
+    EXPECT_TRUE(ReadDevice(*overlay, i * kShareBytes, kShareBytes) == workers[i]->content()) << "client " << i;
   }
 }
 
