@@ -20,7 +20,7 @@ class ExtentIndex {
  public:
   ExtentIndex() = default;
   // REQUIRES: mappings are those of a normalised header: contiguous from 0, none empty.
-  // search as PageTree::Finish takes it.
+  // search as PageTree takes it.
   explicit ExtentIndex(std::span<const Mapping> mappings, PageTree::Search search = PageTree::BestSearch());
 
   size_t size() const { return sources_.size(); }

@@ -103,36 +103,50 @@ class Normalizer {
     return Status::Ok();
   }
 
-  // In one pass, for there may be millions: checks the mappings, joins those that read on, and lists the builds that
-  // they refer to by first appearance, and no others.
+  // In one pass, for there may be millions: checks the mappings, joins those that read on, lists the builds that they
+  // refer to by first appearance, and no others, and notes how much of each must be stored. Field by field: a mapping
+  // that was just written in fields cannot be read as a whole before the processor has stored it.
   Status CheckAndJoinMappings() {
     auto& mappings = header_.mappings;
     std::vector<uint16_t> new_sources(header_.sources.size(), kZeroSource);
     std::vector<Uuid> ordered;
-    uint64_t position = 0;
+    uint64_t position = 0;  // where the next mapping must start
+    uint16_t last_source = kZeroSource;
+    uint64_t last_stored_end = 0;
     size_t kept = 0;
     for (size_t index = 0; index < mappings.size(); ++index) {
-      Mapping mapping = mappings[index];
-      if (mapping.source == kZeroSource) mapping.storage_pages = 0;
-      const bool listed = mapping.source == kZeroSource || mapping.source < new_sources.size();
-      if (mapping.offset_pages != position || mapping.length_pages == 0 || !listed ||
-          mapping.storage_end_pages() > kMaxPages + 1) {
-        return RefuseMapping(index, mapping, position);
+      const Mapping& found = mappings[index];
+      const uint32_t length = found.length_pages;
+      const bool is_zero = found.source == kZeroSource;
+      const uint32_t storage = is_zero ? 0 : found.storage_pages;
+      const uint64_t stored_end = uint64_t{storage} + length;
+      if (found.offset_pages != position || length == 0 || !(is_zero || found.source < new_sources.size()) ||
+          stored_end > kMaxPages + 1) {
+        return RefuseMapping(index, found, position);
       }
-      position = mapping.end_pages();
-      if (mapping.source != kZeroSource) {
-        uint16_t& source = new_sources[mapping.source];
-        if (source == kZeroSource) {
-          source = static_cast<uint16_t>(ordered.size());
-          ordered.push_back(header_.sources[mapping.source]);
+      uint16_t source = kZeroSource;
+      if (!is_zero) {
+        uint16_t& new_source = new_sources[found.source];
+        if (new_source == kZeroSource) {
+          new_source = static_cast<uint16_t>(ordered.size());
+          ordered.push_back(header_.sources[found.source]);
+          stored_ends_.push_back(0);
         }
+        source = new_source;
+        stored_ends_[source] = std::max(stored_ends_[source], stored_end);
+      }
+      if (kept > 0 && source == last_source && (is_zero || storage == last_stored_end)) {
+        mappings[kept - 1].length_pages += length;
+      } else {
+        Mapping& mapping = mappings[kept++];
+        mapping.offset_pages = static_cast<uint32_t>(position);
+        mapping.length_pages = length;
+        mapping.storage_pages = storage;
         mapping.source = source;
       }
-      if (kept > 0 && ReadsOn(mappings[kept - 1], mapping)) {
-        mappings[kept - 1].length_pages += mapping.length_pages;
-      } else {
-        mappings[kept++] = mapping;
-      }
+      position += length;
+      last_source = source;
+      last_stored_end = stored_end;
     }
     if (position != PagesFor(header_.size_bytes)) {
       return Fail("its mappings end at page " + std::to_string(position) + ", the device at page " +
@@ -199,9 +213,14 @@ class Normalizer {
 
   // Checks each mapping against its build's size, and trims the frame tables to what mappings need.
   Status RelateBuilds() {
-    std::vector<FrameUse> uses(header_.builds.size());
     std::vector<SourceFacts> facts;
-    for (const Uuid& source : header_.sources) facts.push_back(FactsOf(source));
+    bool all_sure = true;
+    for (size_t source = 0; source < header_.sources.size(); ++source) {
+      facts.push_back(FactsOf(header_.sources[source]));
+      all_sure = all_sure && stored_ends_[source] <= facts.back().sure_pages;
+    }
+    if (all_sure) return Status::Ok();
+    std::vector<FrameUse> uses(header_.builds.size());
     for (size_t index = 0; index < header_.mappings.size(); ++index) {
       const Mapping& mapping = header_.mappings[index];
       if (mapping.source == kZeroSource) continue;
@@ -253,6 +272,7 @@ class Normalizer {
   Header& header_;
   const char* operation_;
   StatusKind failure_kind_;
+  std::vector<uint64_t> stored_ends_;  // of each source: where the last page that a mapping needs ends
 };
 
 }  // namespace

@@ -4,9 +4,11 @@
 //
 // A nil build stands for zeros; its storage offset means nothing.
 #include <array>
+#include <optional>
 #include <unordered_map>
 
 #include "native/chain/header_layout.h"
+#include "native/util/large_buffer.h"
 
 namespace rootloom {
 
@@ -17,16 +19,14 @@ class SourceInterner {
  public:
   explicit SourceInterner(std::vector<Uuid>& sources) : sources_(sources) {}
 
-  Result<uint16_t> Intern(const Uuid& build) {
-    if (build.is_nil()) return kZeroSource;
+  // build must not be nil. nullopt when there would be more than kMaxSources.
+  std::optional<uint16_t> Intern(const Uuid& build) {
     // Most records name a build that was named not long ago.
     uint16_t& recent = recent_[std::hash<Uuid>()(build) % kRecent];
     if (recent < sources_.size() && sources_[recent] == build) return recent;
     const auto [found, added] = indexes_.try_emplace(build, static_cast<uint16_t>(sources_.size()));
     if (added) {
-      if (sources_.size() == kMaxSources) {
-        return Status::Unsupported(kDecodeHeader, "it refers to more than " + std::to_string(kMaxSources) + " builds");
-      }
+      if (sources_.size() == kMaxSources) return std::nullopt;
       sources_.push_back(build);
     }
     return recent = found->second;
@@ -48,7 +48,7 @@ Status ReadRecords(ByteReader& reader, uint64_t count, Header& header) {
     header.mappings = {Mapping{.length_pages = static_cast<uint32_t>(device_pages), .source = 0}};
     return Status::Ok();
   }
-  header.mappings.reserve(count);
+  ReserveLarge(header.mappings, count);
   SourceInterner interner(header.sources);
   for (uint64_t index = 0; index < count; ++index) {
     const size_t at = reader.position();
@@ -58,19 +58,24 @@ Status ReadRecords(ByteReader& reader, uint64_t count, Header& header) {
     const auto length = LoadLittle<uint64_t>(record + 8);
     Uuid build;
     std::memcpy(build.bytes.data(), record + 16, sizeof build);
-    ROOTLOOM_ASSIGN_OR_RETURN(const uint16_t source, interner.Intern(build));
     const auto storage = LoadLittle<uint64_t>(record + 32);
-    if (offset % kPageBytes != 0 || length % kPageBytes != 0 || storage % kPageBytes != 0) {
+    const std::optional<uint16_t> source = build.is_nil() ? kZeroSource : interner.Intern(build);
+    if (!source) {
+      return Status::Unsupported(kDecodeHeader, "it refers to more than " + std::to_string(kMaxSources) + " builds");
+    }
+    if ((offset | length | storage) % kPageBytes != 0) {
       return CorruptHeader("mapping " + std::to_string(index) + " is not in whole 4096-byte pages", at);
     }
     const uint64_t storage_pages = source == kZeroSource ? 0 : storage / kPageBytes;
     if (offset / kPageBytes >= device_pages || length / kPageBytes > device_pages || storage_pages > kMaxPages) {
       return CorruptHeader("mapping " + std::to_string(index) + " lies outside the device or beyond 16 TiB", at);
     }
-    header.mappings.push_back(Mapping{.offset_pages = static_cast<uint32_t>(offset / kPageBytes),
-                                      .length_pages = static_cast<uint32_t>(length / kPageBytes),
-                                      .storage_pages = static_cast<uint32_t>(storage_pages),
-                                      .source = source});
+    // In place and field by field: a whole one made first would be waited for.
+    Mapping& mapping = header.mappings.emplace_back();
+    mapping.offset_pages = static_cast<uint32_t>(offset / kPageBytes);
+    mapping.length_pages = static_cast<uint32_t>(length / kPageBytes);
+    mapping.storage_pages = static_cast<uint32_t>(storage_pages);
+    mapping.source = *source;
   }
   return Status::Ok();
 }

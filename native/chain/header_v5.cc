@@ -8,6 +8,7 @@
 #include <unordered_set>
 
 #include "native/chain/header_layout.h"
+#include "native/util/large_buffer.h"
 
 namespace rootloom {
 
@@ -33,7 +34,16 @@ Status ReadBuildTable(ByteReader& reader, Header& header) {
   return Status::Ok();
 }
 
-// The four columns, each with a cursor of its own, so that an entry is read at once and nothing is kept twice.
+// A place on the device, which the two first columns give.
+struct Place {
+  uint64_t offset_pages = 0;
+  uint64_t length_pages = 0;
+
+  uint64_t end_pages() const { return offset_pages + length_pages; }
+};
+
+// The four columns, each with a cursor of its own, so that an entry is read at once and nothing is kept twice. There
+// may be millions of entries: whether one is good is told without a Status for each.
 class Columns {
  public:
   // Leaves reader behind the columns.
@@ -47,30 +57,25 @@ class Columns {
     reader.SkipVarints(count);
   }
 
-  // The next entry's place on the device: no zero range, and not checked for overlap.
-  Status ReadPlace(Mapping& entry) {
+  // The next entry's place. False when it is none that follows the one before on a device of that many pages.
+  [[gnu::always_inline]] bool ReadPlace(uint64_t device_pages, Place& place) {
     const uint64_t delta = offsets_.Uvarint();
-    if (delta > kMaxPages || (offset_ += delta) > kMaxPages) return CorruptHeader("a mapping starts beyond 16 TiB");
-    const uint64_t length = lengths_.Uvarint();
-    if (length == 0 || length > kMaxPages) return CorruptHeader("a mapping is empty or longer than 16 TiB");
-    entry.offset_pages = static_cast<uint32_t>(offset_);
-    entry.length_pages = static_cast<uint32_t>(length);
-    return Status::Ok();
+    const uint64_t before_end = place.end_pages();
+    place.offset_pages += std::min(delta, kMaxPages + 1);
+    place.length_pages = lengths_.Uvarint();
+    return place.offset_pages >= before_end && place.offset_pages <= device_pages && place.length_pages > 0 &&
+           place.length_pages <= device_pages - place.offset_pages;
   }
 
-  // The same entry's place in its source.
-  Status ReadStored(size_t source_count, Mapping& entry) {
-    const int64_t delta = storage_.Svarint();
+  // The same entry's place in its source. False when that is beyond 16 TiB.
+  bool ReadStored(uint64_t& storage_pages) {
     constexpr auto kLimit = static_cast<int64_t>(kMaxPages);
-    if (delta > kLimit || delta < -kLimit) return CorruptHeader("a storage offset lies outside 16 TiB");
-    stored_ += delta;
-    if (stored_ < 0 || stored_ > kLimit) return CorruptHeader("a storage offset lies outside 16 TiB");
-    const uint64_t source = sources_.Uvarint();
-    if (source >= source_count) return CorruptHeader("a mapping names a build that its table lacks");
-    entry.storage_pages = static_cast<uint32_t>(stored_);
-    entry.source = static_cast<uint16_t>(source);
-    return Status::Ok();
+    const int64_t delta = std::clamp(storage_.Svarint(), -kLimit - 1, kLimit + 1);
+    storage_pages += static_cast<uint64_t>(delta);  // Below zero it is far beyond, too.
+    return storage_pages <= kMaxPages;
   }
+
+  uint64_t ReadSource() { return sources_.Uvarint(); }
 
   // Whether a number could not be read. Those that were are zero.
   bool failed() const { return offsets_.failed() || lengths_.failed() || storage_.failed() || sources_.failed(); }
@@ -80,8 +85,6 @@ class Columns {
   ByteReader lengths_ = offsets_;
   ByteReader storage_ = offsets_;
   ByteReader sources_ = offsets_;
-  uint64_t offset_ = 0;
-  int64_t stored_ = 0;
 };
 
 // How many mappings the entries are, with the zero ranges before, between and after them. Fails when they overlap or
@@ -89,22 +92,30 @@ class Columns {
 Result<uint64_t> CountMappings(Columns columns, uint64_t entry_count, uint64_t device_pages) {
   uint64_t count = entry_count;
   uint64_t position = 0;
-  Mapping entry;
+  Place place;
   for (uint64_t index = 0; index < entry_count; ++index) {
-    ROOTLOOM_RETURN_IF_ERROR(columns.ReadPlace(entry));
-    if (entry.offset_pages < position || entry.end_pages() > device_pages) {
-      return CorruptHeader("a mapping of " + std::to_string(entry.length_pages) + " pages at page " +
-                           std::to_string(entry.offset_pages) + " overlaps the one before or leaves the device");
+    if (!columns.ReadPlace(device_pages, place)) {
+      return CorruptHeader("mapping " + std::to_string(index) + " of its columns, of " +
+                           std::to_string(place.length_pages) + " pages at page " + std::to_string(place.offset_pages) +
+                           ", is empty, overlaps the one before or leaves the device");
     }
-    if (entry.offset_pages > position) ++count;
-    position = entry.end_pages();
+    if (place.offset_pages > position) ++count;
+    position = place.end_pages();
   }
   return position < device_pages ? count + 1 : count;
 }
 
-Mapping ZeroMapping(uint64_t offset_pages, uint64_t end_pages) {
-  return Mapping{.offset_pages = static_cast<uint32_t>(offset_pages),
-                 .length_pages = static_cast<uint32_t>(end_pages - offset_pages)};
+// Written in place and field by field: a whole mapping made first would be waited for.
+void AddMapping(const Place& place, uint64_t storage_pages, uint16_t source, std::vector<Mapping>& mappings) {
+  Mapping& mapping = mappings.emplace_back();
+  mapping.offset_pages = static_cast<uint32_t>(place.offset_pages);
+  mapping.length_pages = static_cast<uint32_t>(place.length_pages);
+  mapping.storage_pages = static_cast<uint32_t>(storage_pages);
+  mapping.source = source;
+}
+
+void AddZeros(uint64_t offset_pages, uint64_t end_pages, std::vector<Mapping>& mappings) {
+  if (offset_pages < end_pages) AddMapping({offset_pages, end_pages - offset_pages}, 0, kZeroSource, mappings);
 }
 
 }  // namespace
@@ -119,17 +130,20 @@ Status ReadColumns(ByteReader& reader, Header& header) {
   if (reader.failed()) return CorruptHeader("its mapping columns end too soon");
   const uint64_t device_pages = PagesFor(header.size_bytes);
   ROOTLOOM_ASSIGN_OR_RETURN(const uint64_t mapping_count, CountMappings(columns, count, device_pages));
-  header.mappings.reserve(mapping_count);
+  ReserveLarge(header.mappings, mapping_count);
+  Place place;
+  uint64_t storage_pages = 0;
   uint64_t position = 0;
   for (uint64_t index = 0; index < count; ++index) {
-    Mapping entry;
-    ROOTLOOM_RETURN_IF_ERROR(columns.ReadPlace(entry));
-    ROOTLOOM_RETURN_IF_ERROR(columns.ReadStored(header.sources.size(), entry));
-    if (entry.offset_pages > position) header.mappings.push_back(ZeroMapping(position, entry.offset_pages));
-    header.mappings.push_back(entry);
-    position = entry.end_pages();
+    columns.ReadPlace(device_pages, place);  // Good, as was found when they were counted.
+    AddZeros(position, place.offset_pages, header.mappings);
+    position = place.end_pages();
+    if (!columns.ReadStored(storage_pages)) return CorruptHeader("a storage offset lies outside 16 TiB");
+    const uint64_t source = columns.ReadSource();
+    if (source >= header.sources.size()) return CorruptHeader("a mapping names a build that its table lacks");
+    AddMapping(place, storage_pages, static_cast<uint16_t>(source), header.mappings);
   }
-  if (position < device_pages) header.mappings.push_back(ZeroMapping(position, device_pages));
+  AddZeros(position, device_pages, header.mappings);
   return columns.failed() ? CorruptHeader("its mapping columns hold a malformed number") : Status::Ok();
 }
 

@@ -1,8 +1,9 @@
 #include "native/chain/page_tree.h"
 
 #include <algorithm>
-#include <cassert>
 #include <utility>
+
+#include "native/util/large_buffer.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -52,25 +53,16 @@ PageTree::Search PageTree::BestSearch() {
 #endif
 }
 
-void PageTree::Reserve(size_t count) {
-  size_t total = 0;
-  size_t keys = count;
-  do {
-    keys = (keys + kFanout - 1) / kFanout;  // Of the level above: one for each node.
-    total += keys;
-  } while (keys > 1);
-  nodes_.reserve(total);
+void PageTree::MakeBottom() {
+  const size_t bottom = (size_ + kFanout - 1) / kFanout;
+  size_t total = bottom;
+  for (size_t level = bottom; level > 1;) total += level = (level + kFanout - 1) / kFanout;
+  ReserveLarge(nodes_, total);
+  nodes_.resize(bottom);
+  if (size_ % kFanout != 0) std::ranges::fill(nodes_.back().keys, kNoKey);
 }
 
-void PageTree::Add(uint32_t key) {
-  assert(key != kNoKey);
-  const size_t at = size_++ % kFanout;
-  if (at == 0) std::ranges::fill(nodes_.emplace_back().keys, kNoKey);
-  nodes_.back().keys[at] = key;
-}
-
-void PageTree::Finish(Search search) {
-  search_ = search;
+void PageTree::AddLevels() {
   level_count_ = size_ == 0 ? 0 : 1;
   for (size_t first = 0, end = nodes_.size(); end - first > 1; first = std::exchange(end, nodes_.size())) {
     level_starts_[level_count_++] = end;

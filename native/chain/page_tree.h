@@ -21,11 +21,15 @@ class PageTree {
   // The fastest that this processor can do.
   static Search BestSearch();
 
-  // Keys are added in ascending order, each once, all below UINT32_MAX. Reserve saves the copies of growing.
-  void Reserve(size_t count);
-  void Add(uint32_t key);
-  // Ends adding; only then may be searched. search is BestSearch() but in tests. REQUIRES: the processor can do search
-  void Finish(Search search = BestSearch());
+  PageTree() = default;
+  // Of count keys: key_at(index) gives them in ascending order, each once, all below UINT32_MAX. search is BestSearch()
+  // but in tests. REQUIRES: the processor can do search
+  template <typename KeyAt>
+  PageTree(size_t count, const KeyAt& key_at, Search search) : size_(count), search_(search) {
+    MakeBottom();
+    for (size_t index = 0; index < count; ++index) nodes_[index / kFanout].keys[index % kFanout] = key_at(index);
+    AddLevels();
+  }
 
   size_t size() const { return size_; }
   uint32_t operator[](size_t index) const { return nodes_[index / kFanout].keys[index % kFanout]; }
@@ -43,6 +47,9 @@ class PageTree {
     uint32_t keys[kFanout];
   };
 
+  // Nodes for size_ keys, with UINT32_MAX where there will be none.
+  void MakeBottom();
+  void AddLevels();
   template <auto FindInNode>
   size_t Descend(uint32_t page) const;
   size_t FindWithAvx2(uint32_t page) const;
