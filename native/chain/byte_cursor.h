@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "native/util/endian.h"
@@ -14,16 +15,32 @@
 
 namespace rootloom {
 
+// Content that comes part by part.
+class ByteParts {
+ public:
+  static constexpr size_t kMaxRestBytes = 64;
+
+  virtual ~ByteParts() = default;
+  // The next part, behind a copy of rest: the end of the part before, which is gone from now on. Nothing when there is
+  // no more. REQUIRES: rest.size() <= kMaxRestBytes
+  virtual std::span<const std::byte> Next(std::span<const std::byte> rest) = 0;
+};
+
 // Reads from bytes it does not own. Failure is sticky: a read past the end, or a malformed varint, gives zero, sets
 // failed() and leaves nothing to read, so a section is parsed in one go and checked once.
 class ByteReader {
  public:
-  explicit ByteReader(std::span<const std::byte> bytes) : bytes_(bytes) {}
+  explicit ByteReader(std::span<const std::byte> bytes)
+      : next_(bytes.data()), end_(bytes.data() + bytes.size()), total_bytes_(bytes.size()) {}
+  // Of size_bytes in all, which parts must have. Nothing larger than kMaxRestBytes is read at once.
+  ByteReader(ByteParts& parts, size_t size_bytes)
+      : parts_(&parts), to_come_bytes_(size_bytes), total_bytes_(size_bytes) {}
 
   bool failed() const { return failed_; }
-  size_t position() const { return position_; }
-  size_t remaining() const { return bytes_.size() - position_; }
-  std::span<const std::byte> rest() const { return bytes_.subspan(position_); }
+  size_t position() const { return total_bytes_ - remaining(); }
+  size_t remaining() const { return here_bytes() + to_come_bytes_; }
+  // REQUIRES: the bytes do not come part by part
+  std::span<const std::byte> rest() const { return {next_, end_}; }
 
   template <std::unsigned_integral T>
   T Fixed() {
@@ -44,7 +61,7 @@ class ByteReader {
   // LEB128, at most ten bytes and 64 bits. For numbers that are nearly all of one byte. This and the next are inlined,
   // for there may be millions.
   [[gnu::always_inline]] uint64_t Uvarint() {
-    if (remaining() > 0 && bytes_[position_] < std::byte{0x80}) return std::to_integer<uint64_t>(bytes_[position_++]);
+    if (next_ != end_ && *next_ < std::byte{0x80}) return std::to_integer<uint64_t>(*next_++);
     return LongUvarint();
   }
 
@@ -54,27 +71,22 @@ class ByteReader {
     return static_cast<int64_t>(value >> 1) ^ -static_cast<int64_t>(value & 1);
   }
 
-  // Passes over count varints without reading them.
+  // Passes over count varints without reading them. REQUIRES: the bytes do not come part by part
   void SkipVarints(uint64_t count) {
     // By rows, whose last bytes a compiler counts with vectors.
-    for (; count >= kRowBytes && remaining() >= kRowBytes; position_ += kRowBytes) {
+    for (; count >= kRowBytes && here_bytes() >= kRowBytes; next_ += kRowBytes) {
       uint8_t last_bytes = 0;
-      for (size_t at = 0; at < kRowBytes; ++at) last_bytes += bytes_[position_ + at] < std::byte{0x80} ? 1 : 0;
+      for (size_t at = 0; at < kRowBytes; ++at) last_bytes += next_[at] < std::byte{0x80} ? 1 : 0;
       count -= last_bytes;
     }
-    for (; count > 0 && remaining() > 0; ++position_) count -= bytes_[position_] < std::byte{0x80} ? 1 : 0;
+    for (; count > 0 && next_ != end_; ++next_) count -= *next_ < std::byte{0x80} ? 1 : 0;
     if (count > 0) Fail();
   }
 
-  // The next size bytes, or null.
+  // The next size bytes, until the next read, or null.
   const std::byte* Take(size_t size) {
-    if (size > remaining()) {
-      Fail();
-      return nullptr;
-    }
-    const std::byte* source = bytes_.data() + position_;
-    position_ += size;
-    return source;
+    if (size > here_bytes() && !Gather(size)) return nullptr;
+    return std::exchange(next_, next_ + size);
   }
 
  private:
@@ -82,11 +94,11 @@ class ByteReader {
 
   // Any varint, without a branch for each byte of it.
   [[gnu::always_inline]] uint64_t LongUvarint() {
-    if (remaining() < sizeof(uint64_t)) return UvarintByBytes();
-    const auto word = LoadLittle<uint64_t>(bytes_.data() + position_);
+    if (here_bytes() < sizeof(uint64_t)) return UvarintByBytes();
+    const auto word = LoadLittle<uint64_t>(next_);
     const uint64_t ends = ~word & 0x8080808080808080;
     if (ends == 0) return UvarintByBytes();
-    position_ += static_cast<size_t>(std::countr_zero(ends)) / 8 + 1;
+    next_ += static_cast<size_t>(std::countr_zero(ends)) / 8 + 1;
     uint64_t value = word & (ends ^ (ends - 1));  // Up to and with the first byte that has its top bit clear.
     value = (value & 0x007f007f007f007f) | (value & 0x7f007f007f007f00) >> 1;
     value = (value & 0x00003fff00003fff) | (value & 0x3fff00003fff0000) >> 2;
@@ -106,13 +118,35 @@ class ByteReader {
     return 0;
   }
 
-  void Fail() {
-    failed_ = true;
-    position_ = bytes_.size();
+  size_t here_bytes() const { return static_cast<size_t>(end_ - next_); }
+
+  // Gets parts until size bytes are here.
+  [[gnu::noinline]] bool Gather(size_t size) {
+    while (here_bytes() < size) {
+      const size_t rest_bytes = here_bytes();
+      const auto part = size > remaining() ? rest() : parts_->Next(rest());
+      if (part.size() <= rest_bytes) {
+        Fail();
+        return false;
+      }
+      next_ = part.data();
+      end_ = part.data() + part.size();
+      to_come_bytes_ -= part.size() - rest_bytes;
+    }
+    return true;
   }
 
-  std::span<const std::byte> bytes_;
-  size_t position_ = 0;
+  void Fail() {
+    failed_ = true;
+    next_ = end_;
+    to_come_bytes_ = 0;
+  }
+
+  const std::byte* next_ = nullptr;  // from here to end_ they are here
+  const std::byte* end_ = nullptr;
+  ByteParts* parts_ = nullptr;
+  size_t to_come_bytes_ = 0;  // in parts
+  size_t total_bytes_;
   bool failed_ = false;
 };
 

@@ -50,8 +50,9 @@ Status ReadRecords(ByteReader& reader, uint64_t count, Header& header) {
   }
   ReserveLarge(header.mappings, count);
   SourceInterner interner(header.sources);
+  const size_t start = reader.position();
   for (uint64_t index = 0; index < count; ++index) {
-    const size_t at = reader.position();
+    const size_t at = start + index * kRecordBytes;
     const std::byte* const record = reader.Take(kRecordBytes);
     if (record == nullptr) return CorruptHeader("it ends within a mapping record", at);
     const auto offset = LoadLittle<uint64_t>(record);

@@ -10,8 +10,7 @@ namespace rootloom {
 
 namespace {
 
-Status ReadInner(std::span<const std::byte> inner, Header& header) {
-  ByteReader reader(inner);
+Status ReadInner(ByteReader reader, Header& header) {
   ROOTLOOM_RETURN_IF_ERROR(ReadBuilds(reader, header));
   if (header.layout() == 5) {
     ROOTLOOM_RETURN_IF_ERROR(ReadColumns(reader, header));
@@ -26,6 +25,20 @@ Status ReadInner(std::span<const std::byte> inner, Header& header) {
     return CorruptHeader(std::to_string(reader.remaining()) + " bytes follow its mapping section, none were expected");
   }
   return Status::Ok();
+}
+
+// Columns are read side by side, so all of them are unpacked first: they are a few bytes a mapping. Records are many
+// more, and are read as they come.
+Status ReadPacked(std::span<const std::byte> packed, size_t inner_bytes, Header& header) {
+  if (header.layout() == 5) {
+    LargeBuffer inner(inner_bytes);
+    ROOTLOOM_RETURN_IF_ERROR(UnpackLz4Frame(packed, inner.span()));
+    return ReadInner(ByteReader(inner.span()), header);
+  }
+  Lz4Parts inner(packed, inner_bytes);
+  Status read = ReadInner(ByteReader(inner, inner_bytes), header);
+  ROOTLOOM_RETURN_IF_ERROR(inner.Finish());
+  return read;
 }
 
 }  // namespace
@@ -46,9 +59,8 @@ Status ReadFramed(ByteReader& reader, Header& header) {
   if (!Lz4CanHold(packed.size(), inner_bytes)) {
     return CorruptHeader("its packed part cannot hold the " + std::to_string(inner_bytes) + " bytes it claims");
   }
-  LargeBuffer inner(inner_bytes);
   // Both parts are corrupt in the words of the header's own failure.
-  Status status = UseLz4Frame(packed, inner.span(), [&] { return ReadInner(inner.span(), header); });
+  Status status = ReadPacked(packed, inner_bytes, header);
   if (!status.ok()) status.failure().operation = kDecodeHeader;
   return status;
 }

@@ -4,53 +4,85 @@
 #define XXH_INLINE_ALL  // The header is the library.
 #include <xxhash.h>
 
+#include <algorithm>
+#include <cstring>
 #include <future>
-#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 
 #include "native/util/endian.h"
+#include "native/util/large_buffer.h"
 
 namespace rootloom {
 
 namespace {
 
 constexpr char kUnpack[] = "unpack LZ4 frame";
-// Below this, checksums cost less than the threads that would verify them.
-constexpr size_t kLargeBytes = 1 << 20;
+// No block of a frame is larger, so that each is unpacked straight to its part. A frame of one part is unpacked quicker
+// than threads are started that would help.
+constexpr size_t kPartBytes = 4 << 20;
 
 struct FreeContext {
   void operator()(LZ4F_dctx* context) const { LZ4F_freeDecompressionContext(context); }
 };
 
-Status Unpack(std::span<const std::byte> packed, std::span<std::byte> target, bool skips_checksums) {
-  LZ4F_decompressOptions_t options{};
-  options.skipChecksums = skips_checksums ? 1 : 0;
-  LZ4F_dctx* raw_context = nullptr;
-  if (const size_t created = LZ4F_createDecompressionContext(&raw_context, LZ4F_VERSION); LZ4F_isError(created)) {
-    return Failure{.kind = StatusKind::kIo, .operation = kUnpack, .detail = LZ4F_getErrorName(created)};
+// Unpacks a frame from its beginning to its end.
+class Decoder {
+ public:
+  static Result<std::unique_ptr<Decoder>> Create(std::span<const std::byte> packed, bool skips_checksums) {
+    LZ4F_dctx* context = nullptr;
+    if (const size_t created = LZ4F_createDecompressionContext(&context, LZ4F_VERSION); LZ4F_isError(created)) {
+      return Failure{.kind = StatusKind::kIo, .operation = kUnpack, .detail = LZ4F_getErrorName(created)};
+    }
+    return std::unique_ptr<Decoder>(new Decoder(context, packed, skips_checksums));
   }
-  const std::unique_ptr<LZ4F_dctx, FreeContext> context(raw_context);
-  size_t hint = 1;
-  while (hint != 0) {
-    // Once target is full, one spare byte tells a frame that goes on from one that only has its end mark left.
-    std::byte spare;
-    const bool full = target.empty();
-    size_t produced = full ? 1 : target.size();
-    size_t consumed = packed.size();
-    hint = LZ4F_decompress(context.get(), full ? &spare : target.data(), &produced, packed.data(), &consumed, &options);
-    if (LZ4F_isError(hint))
-      return Status::Corrupt(kUnpack, std::string("its LZ4 frame is damaged: ") + LZ4F_getErrorName(hint));
-    if (full && produced != 0) return Status::Corrupt(kUnpack, "its LZ4 frame holds more than it claims");
-    if (hint != 0 && produced == 0 && consumed == 0) return Status::Corrupt(kUnpack, "its LZ4 frame ends too soon");
-    target = target.subspan(full ? 0 : produced);
-    packed = packed.subspan(consumed);
+
+  // Fills target with what comes next.
+  Status Fill(std::span<std::byte> target) {
+    while (!target.empty()) {
+      if (hint_ == 0) return Status::Corrupt(kUnpack, "its LZ4 frame holds less than it claims");
+      ROOTLOOM_ASSIGN_OR_RETURN(const size_t produced, Advance(target));
+      target = target.subspan(produced);
+    }
+    return Status::Ok();
   }
-  if (!target.empty()) return Status::Corrupt(kUnpack, "its LZ4 frame holds less than it claims");
-  if (!packed.empty()) return Status::Corrupt(kUnpack, "bytes follow its LZ4 frame");
-  return Status::Ok();
-}
+
+  // Fails unless the frame ends here, and packed with it.
+  Status End() {
+    std::byte spare;  // Tells a frame that goes on from one that only has its end mark left.
+    while (hint_ != 0) {
+      ROOTLOOM_ASSIGN_OR_RETURN(const size_t produced, Advance({&spare, 1}));
+      if (produced != 0) return Status::Corrupt(kUnpack, "its LZ4 frame holds more than it claims");
+    }
+    return packed_.empty() ? Status::Ok() : Status::Corrupt(kUnpack, "bytes follow its LZ4 frame");
+  }
+
+ private:
+  Decoder(LZ4F_dctx* context, std::span<const std::byte> packed, bool skips_checksums)
+      : context_(context), packed_(packed) {
+    options_.skipChecksums = skips_checksums ? 1 : 0;
+  }
+
+  Result<size_t> Advance(std::span<std::byte> target) {
+    size_t produced = target.size();
+    size_t consumed = packed_.size();
+    hint_ = LZ4F_decompress(context_.get(), target.data(), &produced, packed_.data(), &consumed, &options_);
+    if (LZ4F_isError(hint_)) {
+      return Status::Corrupt(kUnpack, std::string("its LZ4 frame is damaged: ") + LZ4F_getErrorName(hint_));
+    }
+    if (hint_ != 0 && produced == 0 && consumed == 0) {
+      return Status::Corrupt(kUnpack, "its LZ4 frame ends too soon");
+    }
+    packed_ = packed_.subspan(consumed);
+    return produced;
+  }
+
+  const std::unique_ptr<LZ4F_dctx, FreeContext> context_;
+  std::span<const std::byte> packed_;  // what is left of it
+  LZ4F_decompressOptions_t options_{};
+  size_t hint_ = 1;  // 0 once the frame has ended
+};
 
 // Where the parts of a frame are that LZ4F_decompress looks into by itself.
 struct FrameLayout {
@@ -85,11 +117,13 @@ bool AreBlocksWhole(std::span<const std::byte> blocks) {
   return false;
 }
 
-// Runs check on a thread of its own, or, when there is none to be had, by whoever asks for its result.
-template <typename Check>
-std::future<bool> RunBeside(Check check) {
-  return std::async(std::launch::async | std::launch::deferred, std::move(check));
+// Runs task on a thread of its own, or, when there is none to be had, by whoever asks for its result.
+template <typename Task>
+auto Beside(Task task) {
+  return std::async(std::launch::async | std::launch::deferred, std::move(task));
 }
+
+Status Damaged(const char* how) { return Status::Corrupt(kUnpack, std::string("its LZ4 frame is damaged: ") + how); }
 
 }  // namespace
 
@@ -109,24 +143,90 @@ Result<std::vector<std::byte>> PackLz4Frame(std::span<const std::byte> data) {
 }
 
 Status UnpackLz4Frame(std::span<const std::byte> packed, std::span<std::byte> target) {
-  return Unpack(packed, target, false);
+  ROOTLOOM_ASSIGN_OR_RETURN(const auto decoder, Decoder::Create(packed, false));
+  ROOTLOOM_RETURN_IF_ERROR(decoder->Fill(target));
+  return decoder->End();
 }
 
-Status UseLz4Frame(std::span<const std::byte> packed, std::span<std::byte> target, const std::function<Status()>& use) {
-  const auto layout = target.size() < kLargeBytes ? std::nullopt : LayoutOf(packed);
-  if (!layout || !layout->has_block_checksums || !layout->has_content_checksum) {
-    ROOTLOOM_RETURN_IF_ERROR(Unpack(packed, target, false));
-    return use();
+// ---- Part by part ----
+
+class Lz4Parts::Work {
+ public:
+  Work(std::span<const std::byte> packed, size_t unpacked_bytes)
+      : packed_(packed),
+        unpacked_bytes_(unpacked_bytes),
+        buffers_{LargeBuffer(kMaxRestBytes + std::min(unpacked_bytes, kPartBytes)),
+                 LargeBuffer(unpacked_bytes > kPartBytes ? kMaxRestBytes + kPartBytes : 0)} {
+    const auto layout = unpacked_bytes > kPartBytes ? LayoutOf(packed) : std::nullopt;
+    auto decoder = Decoder::Create(packed, layout.has_value());
+    status_ = decoder.status();
+    if (!status_.ok()) return;
+    decoder_ = std::move(decoder).value();
+    if (layout && layout->has_block_checksums) {
+      blocks_ = Beside([blocks = packed.subspan(layout->header_bytes)] { return AreBlocksWhole(blocks); });
+    }
+    if (layout && layout->has_content_checksum) XXH32_reset(&content_.emplace(), 0);
+    BeginPart();
   }
-  auto blocks = RunBeside([blocks = packed.subspan(layout->header_bytes)] { return AreBlocksWhole(blocks); });
-  ROOTLOOM_RETURN_IF_ERROR(Unpack(packed, target, true));
-  // The frame was the whole of packed, and so ends with the checksum.
-  const auto wanted = LoadLittle<uint32_t>(packed.last(sizeof(uint32_t)).data());
-  auto content = RunBeside([target, wanted] { return XXH32(target.data(), target.size(), 0) == wanted; });
-  Status used = use();
-  if (!blocks.get()) return Status::Corrupt(kUnpack, "its LZ4 frame is damaged: a block is not what its checksum says");
-  if (!content.get()) return Status::Corrupt(kUnpack, "its LZ4 frame is damaged: it is not what its checksum says");
-  return used;
-}
+
+  std::span<const std::byte> Next(std::span<const std::byte> rest) {
+    if (!status_.ok() || given_bytes_ == unpacked_bytes_) return {};
+    status_ = unpacking_.get();
+    if (!status_.ok()) return {};
+    const auto part = Room(begun_bytes_ - given_bytes_);
+    std::byte* const start = part.data() - rest.size();
+    if (!rest.empty()) std::memcpy(start, rest.data(), rest.size());
+    given_bytes_ = begun_bytes_;
+    turn_ = 1 - turn_;
+    BeginPart();
+    if (content_) XXH32_update(&*content_, part.data(), part.size());
+    return {start, rest.size() + part.size()};
+  }
+
+  Status Finish() {
+    while (status_.ok() && given_bytes_ < unpacked_bytes_) Next({});
+    ROOTLOOM_RETURN_IF_ERROR(status_);
+    ROOTLOOM_RETURN_IF_ERROR(decoder_->End());
+    if (blocks_.valid() && !blocks_.get()) return Damaged("a block is not what its checksum says");
+    // The frame was the whole of packed, and so ends with the checksum.
+    if (content_ && XXH32_digest(&*content_) != LoadLittle<uint32_t>(packed_.last(sizeof(uint32_t)).data())) {
+      return Damaged("it is not what its checksum says");
+    }
+    return Status::Ok();
+  }
+
+ private:
+  std::span<std::byte> Room(size_t size) { return buffers_[turn_].span().subspan(kMaxRestBytes, size); }
+
+  void BeginPart() {
+    const size_t size = std::min(kPartBytes, unpacked_bytes_ - begun_bytes_);
+    if (size == 0) return;
+    begun_bytes_ += size;
+    const auto fill = [this, target = Room(size)] { return decoder_->Fill(target); };
+    unpacking_ = unpacked_bytes_ > kPartBytes ? Beside(fill) : std::async(std::launch::deferred, fill);
+  }
+
+  const std::span<const std::byte> packed_;
+  const size_t unpacked_bytes_;
+  LargeBuffer buffers_[2];            // each has room for a rest before its part
+  size_t turn_ = 0;                   // whose part is unpacked
+  size_t begun_bytes_ = 0;            // up to the end of that part
+  size_t given_bytes_ = 0;            // up to the end of the one before
+  std::unique_ptr<Decoder> decoder_;  // used by unpacking_ until that is done
+  std::optional<XXH32_state_t> content_;
+  Status status_;
+  // Last, for their destructors wait.
+  std::future<bool> blocks_;
+  std::future<Status> unpacking_;
+};
+
+Lz4Parts::Lz4Parts(std::span<const std::byte> packed, size_t unpacked_bytes)
+    : work_(std::make_unique<Work>(packed, unpacked_bytes)) {}
+
+Lz4Parts::~Lz4Parts() = default;
+
+std::span<const std::byte> Lz4Parts::Next(std::span<const std::byte> rest) { return work_->Next(rest); }
+
+Status Lz4Parts::Finish() { return work_->Finish(); }
 
 }  // namespace rootloom

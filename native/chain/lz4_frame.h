@@ -3,10 +3,11 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
+#include <memory>
 #include <span>
 #include <vector>
 
+#include "native/chain/byte_cursor.h"
 #include "native/util/status.h"
 
 namespace rootloom {
@@ -21,9 +22,22 @@ Result<std::vector<std::byte>> PackLz4Frame(std::span<const std::byte> data);
 // frame is damaged, is not the whole of packed, or has any other size than target.
 Status UnpackLz4Frame(std::span<const std::byte> packed, std::span<std::byte> target);
 
-// The same, and gives what use makes of the unpacked target. Of a large frame the checksums, which take as long as
-// unpacking, are verified by other threads meanwhile: use may be given damaged content, but what it says counts only
-// when the frame proves to be whole.
-Status UseLz4Frame(std::span<const std::byte> packed, std::span<std::byte> target, const std::function<Status()>& use);
+// The same frame, part by part, for content of tens of megabytes that is read once: while a part is read the next one
+// is unpacked by another thread, and no more than two are in memory. Checksums, which take as long as unpacking, are
+// verified beside it, so that a part may be damaged: what is made of it counts only when Finish says that the frame is
+// whole. Small content is one part, and takes no thread. Not thread-safe. packed must outlive it.
+class Lz4Parts final : public ByteParts {
+ public:
+  Lz4Parts(std::span<const std::byte> packed, size_t unpacked_bytes);
+  ~Lz4Parts() override;
+
+  std::span<const std::byte> Next(std::span<const std::byte> rest) override;
+  // Unpacks what is left of the frame, and fails as UnpackLz4Frame does.
+  Status Finish();
+
+ private:
+  class Work;
+  const std::unique_ptr<Work> work_;
+};
 
 }  // namespace rootloom

@@ -40,7 +40,7 @@ class LargeBuffer {
     const size_t whole_bytes = (size_bytes + alignment - 1) / alignment * alignment;
     bytes_.reset(static_cast<std::byte*>(std::aligned_alloc(alignment, whole_bytes)));
     if (bytes_ == nullptr && size_bytes > 0) throw std::bad_alloc();
-    PreferHugePages(bytes_.get(), whole_bytes);
+    PreferHugePages(bytes_.get(), size_bytes);
   }
 
   std::span<std::byte> span() { return {bytes_.get(), size_bytes_}; }
