@@ -1,5 +1,17 @@
 /** A folder of the host that takes files as an image's tree does: what `mke2fs -d` makes an image of. */
-import { chmod, chown, link, lutimes, mkdir, rm, symlink, utimes, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  chown,
+  link,
+  lutimes,
+  mkdir,
+  mkdtemp,
+  rm,
+  statfs,
+  symlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import path from 'node:path';
 import { execa } from 'execa';
 import type { Ext4Tree } from '../../lib/native/ext4-tree.js';
@@ -10,6 +22,20 @@ export type FileTarget = Pick<
   Ext4Tree,
   'writeFile' | 'mkdir' | 'symlink' | 'copyIn' | 'link' | 'setXattr' | 'mknod' | 'remove'
 >;
+
+const SHARED_MEMORY = '/dev/shm';
+/** For the files of several images. A container has 64 MiB, unless told otherwise. */
+const ENOUGH_BYTES = 512 * 1024 ** 2;
+
+/**
+ * A new folder: in memory where there is enough, below `otherwise` where not. Hundreds of files that are soon gone take an ext4 of the
+ * host, which looks for inodes that were not freed just now, more time than all else that is done with them.
+ */
+export async function makeHostFolder(otherwise: string): Promise<string> {
+  const shared = await statfs(SHARED_MEMORY).catch(() => undefined);
+  const hasRoom = shared !== undefined && shared.bavail * shared.bsize >= ENOUGH_BYTES;
+  return mkdtemp(path.join(hasRoom ? SHARED_MEMORY : otherwise, 'rootloom-files-'));
+}
 
 const asText = (name: string | Uint8Array) =>
   typeof name === 'string' ? name : Buffer.from(name).toString();

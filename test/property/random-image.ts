@@ -1,5 +1,5 @@
 /** Random ext4 images: what a mke2fs of some distribution makes, or our own, with files that are hard to carry over. */
-import { mkdir, open, rm } from 'node:fs/promises';
+import { open, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { execa } from 'execa';
 import { isRootloomError } from '../../lib/errors.js';
@@ -7,7 +7,7 @@ import { openFileDevice } from '../../lib/native/device.js';
 import { ext4 } from '../../lib/native/ext4.js';
 import { openTree } from '../../lib/native/ext4-tree.js';
 import type { Random } from '../helpers/random.js';
-import { type FileTarget, HostFolder } from './host-folder.js';
+import { type FileTarget, HostFolder, makeHostFolder } from './host-folder.js';
 
 const MIB = 1024 ** 2;
 const UUID = '5c5a8f0e-6b1d-8d3f-9a55-0d1f4a6b7c8d';
@@ -212,8 +212,7 @@ async function makeAndFill(file: string, random: Random, makeEmpty: () => Promis
 }
 
 async function makeFromFolder(file: string, args: readonly string[], size: number, random: Random) {
-  const folder = `${file}.files`;
-  await mkdir(folder);
+  const folder = await makeHostFolder(path.dirname(file));
   try {
     await new Filler(new HostFolder(folder), random, path.dirname(file)).fill(random.pick(STEPS) / 2);
     await makeByStockTool(file, ['-d', folder, ...args], size);

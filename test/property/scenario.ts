@@ -9,6 +9,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { constants } from 'node:os';
 import path from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { execa } from 'execa';
 import { isRootloomError } from '../../lib/errors.js';
 import { openChain, sealDevice } from '../../lib/native/chain.js';
@@ -19,21 +20,11 @@ import { compareTrees } from '../../lib/native/ext4-tree-compare.js';
 import type { FileDigest } from '../../lib/native/ext4-tree-types.js';
 import { ISOLATIONS, type Isolation } from '../../lib/native/isolation.js';
 import { DISK_BLOCK_BYTES, type ResizeTarget } from '../../lib/rootfs/disk-request.js';
-import { digestBytes, digestFile } from '../../lib/util/digest.js';
 import { Random } from '../helpers/random.js';
+import { type Disk, recorded, recording, takeFingerprint } from './disk.js';
 import { isFailureOf, nextWriteFault, performWithFault, type WriteFault } from './failing-writes.js';
 import { makeRandomImage } from './random-image.js';
-import { recorded, recording } from './recorded-tree.js';
-import {
-  Aborted,
-  type Chain,
-  isSize,
-  type Places,
-  performStep,
-  type Step,
-  sealedChain,
-  writtenFiles,
-} from './step.js';
+import { Aborted, type Chain, isSize, type Places, performStep, type Step, sealedChain } from './step.js';
 
 const MIB = 1024 ** 2;
 
@@ -52,19 +43,6 @@ const BLOCK_ASPECTS = ['holes'];
 /** A step, and what goes wrong with a file that it writes. */
 interface Plan extends Step {
   fault?: WriteFault | undefined;
-}
-
-/** A disk, and what it was when it was made: what is known is not read again. */
-interface Disk {
-  chain: Chain;
-  fingerprint: string;
-  files: FileDigest[];
-}
-
-/** Of the bytes of a disk. */
-async function fingerprint({ header, diffs }: Chain): Promise<string> {
-  const files = Object.values(diffs).map((diff) => digestFile(diff.path));
-  return [digestBytes(header), ...(await Promise.all(files)).map(({ hex }) => hex)].join();
 }
 
 export class Scenario {
@@ -112,7 +90,7 @@ export class Scenario {
     await using tree = await openTree(sealed);
     const files: FileDigest[] = [];
     for await (const file of tree.digest('/')) files.push(file);
-    return { chain, fingerprint: await fingerprint(chain), files };
+    return { chain, fingerprint: await takeFingerprint(chain), files };
   }
 
   #newPlaces(): Places {
@@ -144,13 +122,15 @@ export class Scenario {
     const places = this.#newPlaces();
     const outcome = await this.#attempt(disk.chain, step, places);
     this.#story.push(`  ${outcome instanceof Error ? String(outcome) : `a disk of ${outcome.size} bytes`}`);
-    if ((await fingerprint(disk.chain)) !== disk.fingerprint) throw new Error('The old disk has changed');
+    if (!isDeepStrictEqual(await takeFingerprint(disk.chain), disk.fingerprint))
+      throw new Error('The old disk has changed');
     const name = outcome instanceof Error ? this.#judgeFailure(outcome, step) : 'done';
     const key = `${step.strategy} ${step.disturbance}: ${name}`;
     this.tally.set(key, (this.tally.get(key) ?? 0) + 1);
     if (!(outcome instanceof Error)) {
-      if (step.disturbance === 'none') await this.#repeat(disk.chain, step, places);
-      return this.#judgeSuccess(disk, outcome, step);
+      const made = await this.#judgeSuccess(disk, outcome, step);
+      if (step.disturbance === 'none') await this.#repeat(disk, step, places, made);
+      return made;
     }
     if (!isRootloomError(outcome, 'TOO_SMALL')) return disk;
     return this.#takeMinimum(disk, step, outcome.context.minimum);
@@ -167,16 +147,14 @@ export class Scenario {
   }
 
   /** Takes a step once more, the other way, for the same build. */
-  async #repeat(chain: Chain, step: Plan, places: Places): Promise<void> {
+  async #repeat(disk: Disk, step: Plan, places: Places, made: Disk): Promise<void> {
     const again = { ...places, folder: path.join(this.folder, 'again') };
     const [isolation] = ISOLATIONS.filter((other) => other !== step.isolation) as [Isolation];
     await Promise.all([mkdir(again.folder), mkdir(again.work)]);
-    await performStep(chain, { ...step, isolation }, again);
-    for (const file of ['diff', 'header'] as const) {
-      const made = [places, again].map((where) => digestFile(writtenFiles(where)[file]));
-      const [one, other] = await Promise.all(made);
-      if (one?.hex !== other?.hex) throw new Error(`The ${file} is another one the second time`);
-    }
+    const repeated = await performStep(disk.chain, { ...step, isolation }, again);
+    const fingerprint = await takeFingerprint(repeated, disk.fingerprint.diffs);
+    if (!isDeepStrictEqual(fingerprint, made.fingerprint))
+      throw new Error('Made again, the disk is another one');
     await Promise.all([again.folder, again.work].map((folder) => rm(folder, { recursive: true })));
   }
 
@@ -231,7 +209,7 @@ export class Scenario {
       const isBlockSize = strategy !== 'resize' && what.every((aspect) => BLOCK_ASPECTS.includes(aspect));
       if (!isBlockSize) throw new Error(`${file} differs: ${what.join(', ')}`);
     }
-    return { chain, fingerprint: await fingerprint(chain), files };
+    return { chain, fingerprint: await takeFingerprint(chain, old.fingerprint.diffs), files };
   }
 
   async #checkWithStockTool(device: Device): Promise<void> {

@@ -1,6 +1,10 @@
 // Damaged filesystems through every operation of the helper: whatever becomes of the helper, its owner lives, and gets
 // an answer in time.
 //
+// In time is 30 s of the helper's own: of processor time, or of neither saying a word nor using its disks. Its owner ends
+// it then, and that is what fails here. What a clock on the wall says depends on who else uses the processor, and nobody
+// else bounds it: an owner that hung would not come back at all.
+//
 //   ROOTLOOM_MUTATION_SEED      the first seed, printed at the start; one seed alone with ROOTLOOM_MUTATION_COUNT=1
 //   ROOTLOOM_MUTATION_COUNT     how many images; default 200
 //   ROOTLOOM_MUTATION_SECONDS   how long at most, 0 for as long as it takes; default 60
@@ -24,7 +28,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr uint64_t kRoomBytes = 8 << 20;  // to grow into
-constexpr auto kLongest = std::chrono::seconds(30);
+constexpr std::chrono::seconds kLongest(30);
 constexpr int64_t kTime = 1'700'000'000;
 
 uint64_t Setting(const char* name, uint64_t fallback) {
@@ -44,9 +48,10 @@ class Tally {
       entry.example = "seed " + std::to_string(seed) + ": " + status.failure().Message();
     }
     longest_ = std::max(longest_, taken);
-    if (taken > kLongest) late_.push_back(operation + " of seed " + std::to_string(seed));
     if (!status.ok() && status.failure().kind == StatusKind::kEngineCrashed) {
-      crashes_.push_back("seed " + std::to_string(seed) + ": " + status.failure().Message());
+      const std::string what = operation + " of seed " + std::to_string(seed) + ": " + status.failure().Message();
+      // Neither limit is reached before that time has passed on the wall, too.
+      (taken >= kLongest ? hangs_ : crashes_).push_back(what);
     }
   }
 
@@ -54,11 +59,13 @@ class Tally {
     for (const auto& [what, outcome] : outcomes_) {
       std::cout << what << ": " << outcome.count << (outcome.example.empty() ? "" : ", " + outcome.example) << "\n";
     }
-    std::cout << "longest: " << std::chrono::duration_cast<std::chrono::milliseconds>(longest_).count() << " ms\n";
+    std::cout << "longest, on the wall: " << std::chrono::duration_cast<std::chrono::milliseconds>(longest_).count() << " ms\n";
     std::cout << "crashes of the helper: " << crashes_.size() << "\n";
     for (const std::string& crash : crashes_) std::cout << crash << "\n";
+    std::cout << "hangs of the helper: " << hangs_.size() << "\n";
+    for (const std::string& hang : hangs_) std::cout << hang << "\n";
   }
-  const std::vector<std::string>& late() const { return late_; }
+  const std::vector<std::string>& hangs() const { return hangs_; }
 
  private:
   struct Outcome {
@@ -69,7 +76,7 @@ class Tally {
   std::mutex mutex_;
   std::map<std::string, Outcome> outcomes_;
   std::vector<std::string> crashes_;
-  std::vector<std::string> late_;
+  std::vector<std::string> hangs_;
   Clock::duration longest_{};
 };
 
@@ -77,8 +84,8 @@ class MutatedImage {
  public:
   MutatedImage(const std::string& bytes, uint64_t seed, Tally& tally) : bytes_(bytes), seed_(seed), tally_(tally) {
     options_ = isolation_.options();
-    options_.limits.cpu_seconds = 10;  // well below kLongest, for on a busy machine they take longer
-    options_.stall_timeout = std::chrono::seconds(10);
+    options_.limits.cpu_seconds = kLongest.count();
+    options_.stall_timeout = kLongest;
   }
 
   void Run() {
@@ -170,7 +177,7 @@ TEST(MutationTest, TheOwnerLives) {
   std::cout << "images: " << done << "\n";
   tally.Print();
   EXPECT_GT(done.load(), 0u);
-  EXPECT_TRUE(tally.late().empty()) << tally.late().front();
+  EXPECT_TRUE(tally.hangs().empty()) << tally.hangs().front();
 }
 
 }  // namespace
