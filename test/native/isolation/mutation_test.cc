@@ -1,9 +1,9 @@
 // Damaged filesystems through every operation of the helper: whatever becomes of the helper, its owner lives, and gets
 // an answer in time.
 //
-// In time is 30 s of the helper's own: of processor time, or of neither saying a word nor using its disks. Its owner ends
-// it then, and that is what fails here. What a clock on the wall says depends on who else uses the processor, and nobody
-// else bounds it: an owner that hung would not come back at all.
+// In time is 30 s of the helper's own: of processor time, or of neither saying a word nor using its disks. Its owner
+// ends it then, and that is what fails here. What a clock on the wall says depends on who else uses the processor, and
+// nobody else bounds it: an owner that hung would not come back at all.
 //
 //   ROOTLOOM_MUTATION_SEED      the first seed, printed at the start; one seed alone with ROOTLOOM_MUTATION_COUNT=1
 //   ROOTLOOM_MUTATION_COUNT     how many images; default 200
@@ -59,7 +59,8 @@ class Tally {
     for (const auto& [what, outcome] : outcomes_) {
       std::cout << what << ": " << outcome.count << (outcome.example.empty() ? "" : ", " + outcome.example) << "\n";
     }
-    std::cout << "longest, on the wall: " << std::chrono::duration_cast<std::chrono::milliseconds>(longest_).count() << " ms\n";
+    std::cout << "longest, on the wall: " << std::chrono::duration_cast<std::chrono::milliseconds>(longest_).count()
+              << " ms\n";
     std::cout << "crashes of the helper: " << crashes_.size() << "\n";
     for (const std::string& crash : crashes_) std::cout << crash << "\n";
     std::cout << "hangs of the helper: " << hangs_.size() << "\n";
