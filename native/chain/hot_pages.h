@@ -22,6 +22,9 @@ class HotPages {
   // As many as the kernel makes resident at once around a page that a mapping is asked for.
   static constexpr uint64_t kWindowPages = 16;
   static constexpr size_t kMaxWindows = 8192;  // 512 MiB of pages of 4 KiB
+  // So many pages are refused before it is time to start over: enough for what starting over costs, some milliseconds
+  // and the faults after it, to be lost among the reads.
+  static constexpr uint64_t kMaxRefusedPages = 4 * kMaxWindows * kWindowPages;
 
   // Pages of one diff, which is known by its number.
   struct Pages {
@@ -45,9 +48,6 @@ class HotPages {
     std::array<Slot, 8> slots;
   };
   static constexpr size_t kSets = 2048;  // twice as many slots as are ever used, so that hardly a set is full
-  // So many pages were read without being noted that all that was noted could have been replaced.
-  static constexpr uint64_t kMaxRefusedPages = kMaxWindows * kWindowPages;
-
   template <typename Visit>
   static bool ForEachWindow(const Pages& pages, const Visit& visit);
   Set& SetOf(uint64_t key) const;

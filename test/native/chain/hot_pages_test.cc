@@ -50,10 +50,10 @@ TEST(HotPages, StartsOverWhenOtherPagesAreReadAllTheTime) {
   uint64_t noted = 0;
   for (uint64_t first = 16; !pages.StartOver(); first += 16, ++noted) {
     ASSERT_TRUE(pages.Contains(early));
-    ASSERT_LT(noted, 2 * HotPages::kMaxWindows * HotPages::kWindowPages);
+    ASSERT_LT(noted, 2 * HotPages::kMaxRefusedPages);
     pages.Note({.diff = 1, .first = first, .count = 1});
   }
-  EXPECT_GE(noted, HotPages::kMaxWindows * HotPages::kWindowPages);
+  EXPECT_GE(noted, HotPages::kMaxRefusedPages);
   EXPECT_FALSE(pages.Contains(early));
   EXPECT_FALSE(pages.StartOver());
   pages.Note(early);
