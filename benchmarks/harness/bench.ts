@@ -2,12 +2,12 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { execa } from 'execa';
 import type { Cleaner } from '../../lib/index.js';
 import { withCleaner } from '../../lib/util/cleaner.js';
 import { describeMachine, versionOf } from './machine.js';
 import { measurePoint, type PointResult, type PointSpec } from './point.js';
 import { formatReport, type Report, writeReport } from './report.js';
+import { settle } from './settle.js';
 
 /** A file of benchmarks/suites exports one of these as `benchmark`. */
 export interface Benchmark {
@@ -61,8 +61,7 @@ export async function runBenchmark(
       await benchmark.run({
         ...{ quick, rounds: count, folder, cleaner },
         async point(spec) {
-          // Or a peer that syncs would wait for what the one before it has written or removed, and be measured by it.
-          const beforeEach = () => execa('sync', ['--file-system', folder]);
+          const beforeEach = () => (quick ? Promise.resolve() : settle(folder));
           const result = await measurePoint(spec, { warmup: quick ? 0 : 1, counted: count, beforeEach });
           report.points.push(result);
           return result;

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { drawCharts } from '../../../benchmarks/harness/chart.js';
 import { measurePoint, type PointSpec } from '../../../benchmarks/harness/point.js';
 import { formatReport, type Report } from '../../../benchmarks/harness/report.js';
+import { busyMilliseconds, splitDeviceNumber } from '../../../benchmarks/harness/settle.js';
 import { median, summarize } from '../../../benchmarks/harness/statistics.js';
 
 /** A peer that answers with these values, one after the other. */
@@ -88,4 +89,14 @@ test('drawCharts draws an SVG that names the peers', async () => {
   const charts = await drawCharts('X', points);
   expect([...charts.keys()]).toEqual(['ms']);
   expect(charts.get('ms')).toMatch(/^<svg [\s\S]*theirs[\s\S]*<\/svg>\n$/);
+});
+
+test('busyMilliseconds finds the device of a number, and how long it was busy', () => {
+  const diskstats = [
+    ' 254       0 vda 2250987 648684 568188138 5037153 10419277 3446634 4454507064 45564987 3 3762084 53277827 0 0 0 0 9 8',
+    '   8     257 sdq1 1 2 3 4 5 6 7 8 9 10 11',
+  ].join('\n');
+  expect(busyMilliseconds(diskstats, splitDeviceNumber(65_024))).toBe(3_762_084);
+  expect(busyMilliseconds(diskstats, splitDeviceNumber(0x100801))).toBe(10);
+  expect(busyMilliseconds(diskstats, splitDeviceNumber(42))).toBeUndefined();
 });
