@@ -118,7 +118,8 @@ export class ImageDisk {
     const { signal } = this.context;
     const { layers } = this.image;
     const timeNs = BigInt(timeOf(this.image)) * 1_000_000_000n;
-    await using tree = await openTree(overlay, { writable: true, timeNs, signal });
+    // Of a filesystem that was made here, and so is what writes to it.
+    await using tree = await openTree(overlay, { writable: true, timeNs, isolation: 'none', signal });
     for (const [index, { path: blob, diffId }] of layers.entries()) {
       const report = await step(`apply layer ${index + 1} of ${layers.length}`, (options) =>
         tree.applyLayer(blob, { diffId, ...options }),

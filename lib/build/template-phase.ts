@@ -58,7 +58,9 @@ export class TemplatePhase implements Phase {
       makeSound(sourceDisk.overlay, source, check, { ...options, isolation, scratchFolder: context.staging }),
     );
     await using disk = await this.#resize(sourceDisk, isolation, context);
-    await context.step('write provisioning files', ({ signal }) => this.#writeFiles(disk, context, signal));
+    await context.step('write provisioning files', ({ signal }) =>
+      this.#writeFiles(disk, isolation, context, signal),
+    );
     await publishDisk(context, disk, describeOrigin(source, strategy));
   }
 
@@ -73,8 +75,16 @@ export class TemplatePhase implements Phase {
     );
   }
 
-  async #writeFiles({ overlay }: WorkDisk, context: PhaseContext, signal: AbortSignal): Promise<void> {
-    await using tree = await openTree(overlay, { writable: true, signal });
+  async #writeFiles(
+    { overlay }: WorkDisk,
+    isolation: Isolation,
+    context: PhaseContext,
+    signal: AbortSignal,
+  ): Promise<void> {
+    await using tree = await openTree(overlay, {
+      ...{ writable: true, isolation, signal },
+      scratchFolder: context.staging,
+    });
     await requireKnownDistribution(tree, context);
     await writeProvisioningFiles(tree, this.files, { signal });
   }

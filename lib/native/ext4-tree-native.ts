@@ -17,6 +17,7 @@ import type {
   TreePath,
   Xattr,
 } from './ext4-tree-types.js';
+import type { EngineRequest } from './isolation.js';
 
 export type TreeHandle = NativeHandle<'tree'>;
 export type WalkHandle = NativeHandle<'walk'>;
@@ -45,7 +46,7 @@ export type RawLayerReport = Omit<LayerReport, 'skippedXattrs'> & {
 export const native = addon as {
   treeOpen(
     device: DeviceHandle,
-    options: { writable: boolean; timeNs?: bigint | undefined },
+    options: { writable: boolean; timeNs?: bigint | undefined } & Pick<EngineRequest, 'isolation'>,
   ): NativeCall<TreeHandle>;
   treeClose(tree: TreeHandle): NativeCall<void>;
   treeFlush(tree: TreeHandle): NativeCall<void>;

@@ -4,8 +4,9 @@ import type { Device } from './device.js';
 import { nameBytes, named, native, type TreeHandle } from './ext4-tree-native.js';
 import { type LinkOptions, type SignalOptions, TreeReader } from './ext4-tree-reader.js';
 import type { AttributeChange, LayerReport, NewFile, NewNode, TreePath } from './ext4-tree-types.js';
+import { type EngineOptions, engineRequest } from './isolation.js';
 
-export interface TreeOptions {
+export interface TreeOptions extends Omit<EngineOptions, 'onProgress' | 'logger'> {
   /** Default false. */
   writable?: boolean | undefined;
   /** What every change is stamped with, for equal bytes from equal inputs; default: the time of each change. */
@@ -14,31 +15,41 @@ export interface TreeOptions {
 
 /**
  * Opens the tree of the filesystem on a device. It keeps what it needs of the device, which may be closed; nobody else
- * may write to it meanwhile.
+ * may write to it meanwhile. With `isolation: 'process'`, the default, a helper process has it open until it is closed.
  *
  * Rejects with CORRUPT when there is no ext4 filesystem, with UNSUPPORTED when its journal must be replayed first or,
- * with `writable`, when it has features that cannot be kept up (bigalloc, inline_data, casefold, encryption, quotas).
+ * with `writable`, when it has features that cannot be kept up (bigalloc, inline_data, casefold, encryption, quotas);
+ * with ENGINE_CRASHED when the helper did not live through it.
  */
-export function openTree(
+export async function openTree(
   device: Device,
-  { writable = false, timeNs, ...options }: TreeOptions & SignalOptions = {},
+  { writable = false, timeNs, isolation, scratchFolder, signal }: TreeOptions = {},
 ): Promise<Ext4Tree> {
-  return device.owned.use(
-    async (handle) =>
-      new Ext4Tree(await runNative(() => native.treeOpen(handle, { writable, timeNs }), options)),
+  const engine = engineRequest({ isolation, scratchFolder });
+  const options = { writable, timeNs, isolation: engine.isolation };
+  const handle = await device.owned.runLong(
+    (opened) => native.treeOpen(opened, options),
+    { signal },
+    (tree) => runNative(() => native.treeClose(tree)),
   );
+  return new Ext4Tree(handle);
 }
 
 /**
  * An open tree.
  *
  * Symbolic links are resolved inside the image: none leads out of it. Calls run one after the other. What was changed is
- * in the device after `flush` or `close`; before that the device holds something in between.
+ * in the device after `flush` or `close`. Before that the device is as it was at the last `flush` or, without isolation, something
+ * in between.
  *
  * A call that fails leaves the tree as it was, with two exceptions. A recursive removal has removed a part. And after an
  * IO or CORRUPT error of a change, or an `applyLayer` that failed or was aborted once it had reached an entry, the
  * content of the image is not known any more: later changes reject with that error, and `close` writes nothing. Work on
  * an overlay, and drop that.
+ *
+ * With isolation, a helper that crashes, hangs or says what makes no sense is ENGINE_CRASHED for the call that meets it and for
+ * every later one, and `close` writes nothing. An abort is answered within some 50 ms; a change that the helper could not stop in that
+ * time may still be made, and when it has not stopped by `close` either, that rejects with ENGINE_CRASHED and writes nothing.
  *
  * Errors: NOT_FOUND; INVALID_ARGUMENT with `errno` as Linux gives it (EEXIST, ENOTDIR, EISDIR, ENOTEMPTY,
  * ENAMETOOLONG, ELOOP); NO_SPACE when the image is full; IO with EROFS for changes of a tree that is not writable.

@@ -5,7 +5,7 @@ import { openBuild } from '../artifact/build.js';
 import type { CallOptions } from '../native/call.js';
 import type { Device } from '../native/device.js';
 import { ext4 } from '../native/ext4.js';
-import { type Ext4Tree, openTree } from '../native/ext4-tree.js';
+import { type Ext4Tree, openTree, type TreeOptions } from '../native/ext4-tree.js';
 import type { Ext4Stats, FsckOptions, FsckReport } from '../native/ext4-types.js';
 import type { EngineOptions, Isolation } from '../native/isolation.js';
 import { createOverlay } from '../native/overlay.js';
@@ -50,8 +50,8 @@ export class Rootfs implements AsyncDisposable {
   }
 
   /** The files; writable when the rootfs is. The caller closes the tree, before the rootfs. Fails as the function `openTree` does. */
-  openTree(options: CallOptions = {}): Promise<Ext4Tree> {
-    return openTree(this.device, { writable: this.device.writable, ...options });
+  openTree(options: Omit<TreeOptions, 'writable'> = {}): Promise<Ext4Tree> {
+    return openTree(this.device, { writable: this.device.writable, isolation: this.isolation, ...options });
   }
 
   /** Waits for running calls, and releases devices and temporary files. Rejects with CLEANUP_FAILED. Idempotent. */

@@ -1,4 +1,4 @@
-// The functions of Ext4Tree for JavaScript. Unless said otherwise each takes a tree handle first and returns a running
+// The functions of Tree for JavaScript. Unless said otherwise each takes a tree handle first and returns a running
 // call; `options` is where a function's optional arguments are.
 #include <fcntl.h>
 #include <unistd.h>
@@ -6,32 +6,33 @@
 #include "native/binding/args.h"
 #include "native/binding/device_handle.h"
 #include "native/binding/ext4_tree_values.h"
+#include "native/binding/isolation_value.h"
 #include "native/binding/rooms.h"
 #include "native/binding/workers.h"
-#include "native/ext4/tree.h"
+#include "native/ext4/ext4_tree.h"
+#include "native/isolation/tree/isolated_tree.h"
 #include "native/util/file_io.h"
 
 namespace rootloom::binding {
 
 namespace {
 
-// A walk, and the tree that it keeps open.
+// A walk, and what it is asked for.
 struct WalkCall {
-  std::shared_ptr<Ext4Tree> tree;
   std::shared_ptr<TreeWalk> walk;
   WalkDetail detail;
 };
 
 }  // namespace
 
-ROOTLOOM_DEFINE_HANDLE_TAG(Ext4Tree, 0x726f6f746c6f6f6dULL, 0x0000000000000e40ULL, "tree handle");
+ROOTLOOM_DEFINE_HANDLE_TAG(Tree, 0x726f6f746c6f6f6dULL, 0x0000000000000e40ULL, "tree handle");
 ROOTLOOM_DEFINE_HANDLE_TAG(WalkCall, 0x726f6f746c6f6f6dULL, 0x0000000000000e41ULL, "walk handle");
 
 namespace {
 
-using Tree = std::shared_ptr<Ext4Tree>;
+using TreePtr = std::shared_ptr<Tree>;
 
-Tree TreeOf(const Napi::CallbackInfo& info) { return FromHandle<Ext4Tree>(info[0]); }
+TreePtr TreeOf(const Napi::CallbackInfo& info) { return FromHandle<Tree>(info[0]); }
 
 LastLink ToLastLink(const Napi::Value& follow) {
   return ToBool(follow, "follow") ? LastLink::kFollow : LastLink::kKeep;
@@ -61,20 +62,23 @@ Napi::Value StartChange(const Napi::CallbackInfo& info, std::function<Status(con
   return StartWork(info.Env(), on_progress.IsEmpty() ? info.Env().Undefined() : on_progress, std::move(call));
 }
 
-// (device, { writable, timeNs? })
+// (device, { writable, timeNs?, isolation? })
 Napi::Value StartOpen(const Napi::CallbackInfo& info) {
   const Napi::Object given = ToObject(info[1], "options");
   const TreeOptions options{.writable = GetBool(given, "writable", false), .time = FindTimestamp(given, "timeNs")};
   return Start(
       info, info.Env().Undefined(),
-      [device = FromHandle<Device>(info[0]), options](const CallContext& context) {
-        return Ext4Tree::Open(device, options, context);
+      [device = FromHandle<Device>(info[0]), options,
+       isolation = FindIsolation(given)](const CallContext& context) -> Result<TreePtr> {
+        if (isolation) return isolated::OpenTree(device, options, *isolation, context);
+        ROOTLOOM_ASSIGN_OR_RETURN(TreePtr tree, Ext4Tree::Open(device, options, context));
+        return tree;
       },
-      [](Napi::Env env, const Tree& tree) { return MakeHandle(env, tree); });
+      [](Napi::Env env, const TreePtr& tree) { return MakeHandle(env, tree); });
 }
 
 Napi::Value StartClose(const Napi::CallbackInfo& info) {
-  return StartChange(info, [tree = TakeHandle<Ext4Tree>(info[0])](const CallContext& context) {
+  return StartChange(info, [tree = TakeHandle<Tree>(info[0])](const CallContext& context) {
     return tree == nullptr ? Status::Ok() : tree->Close(context);
   });
 }
@@ -140,7 +144,7 @@ Napi::Value StartWalk(const Napi::CallbackInfo& info) {
       [tree = TreeOf(info), path = ToPath(info[1], "path"),
        detail](const CallContext& context) -> Result<std::shared_ptr<WalkCall>> {
         ROOTLOOM_ASSIGN_OR_RETURN(std::shared_ptr<TreeWalk> walk, tree->StartWalk(path, detail, context));
-        return std::make_shared<WalkCall>(WalkCall{tree, std::move(walk), detail});
+        return std::make_shared<WalkCall>(WalkCall{std::move(walk), detail});
       },
       [](Napi::Env env, const std::shared_ptr<WalkCall>& walk) { return MakeHandle(env, walk); });
 }
@@ -151,7 +155,7 @@ Napi::Value StartWalkNext(const Napi::CallbackInfo& info) {
   return Start(
       info, info[2],
       [walk, max_count = ToUint32(info[1], "maxCount")](const CallContext& context) {
-        return walk->tree->NextOfWalk(*walk->walk, max_count, context);
+        return walk->walk->Next(max_count, context);
       },
       [detail = walk->detail](Napi::Env env, const std::vector<WalkEntry>& entries) {
         return ToValue(env, entries, detail);

@@ -12,7 +12,6 @@ namespace {
 constexpr std::string_view kWhiteoutPrefix = ".wh.";
 constexpr std::string_view kMetaPrefix = ".wh..wh.";
 constexpr std::string_view kOpaqueMark = ".wh..wh..opq";
-constexpr size_t kMaxSkippedXattrs = 100;
 constexpr uint32_t kMissingParentPermissions = 0755;
 
 // The components of an archive's path, with "." and ".." resolved by name alone, and never above the root.

@@ -2,9 +2,7 @@
 
 #include <archive.h>
 #include <archive_entry.h>
-#include <fcntl.h>
 #include <locale.h>
-#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -12,15 +10,13 @@
 #include <utility>
 
 #include "native/ext4/layer_acl.h"
-#include "native/util/file_io.h"
 #include "native/util/sha256.h"
-#include "native/util/unique_fd.h"
 
 namespace rootloom {
 
 namespace {
 
-constexpr size_t kBlobChunkBytes = 1 << 20;
+constexpr size_t kZeroBytes = 64 << 10;
 constexpr char kOperation[] = "read the layer";
 
 struct FreeArchive {
@@ -109,7 +105,7 @@ void ReadXattrs(archive_entry* entry, std::vector<Xattr>& attributes) {
 
 class LayerReader::Streams {
  public:
-  Streams(std::string path, const CallContext& context) : path_(std::move(path)), context_(context) {}
+  Streams(ContentSource& blob, const CallContext& context) : blob_(blob), path_(blob.name()), context_(context) {}
   ~Streams() {
     tar_ = nullptr;
     filter_ = nullptr;
@@ -134,12 +130,16 @@ class LayerReader::Streams {
   // What went wrong in an archive: the failure that one of the callbacks met, or else what libarchive says.
   Status FailureOf(archive* failed);
 
+  // The next bytes of the blob; none at its end.
+  Result<std::span<const std::byte>> NextBlobPiece();
+
+  ContentSource& blob_;
   const std::string path_;
   const CallContext context_;
-  UniqueFd blob_;
-  uint64_t blob_size_bytes_ = 0;
   uint64_t blob_offset_bytes_ = 0;
-  std::vector<std::byte> blob_chunk_;
+  ContentSource::Piece blob_piece_;  // not given yet
+  bool has_blob_piece_ = false;
+  std::vector<std::byte> zeros_;
   locale_t c_locale_ = nullptr;
   ArchivePtr filter_;
   ArchivePtr tar_;
@@ -158,8 +158,6 @@ Status LayerReader::Streams::FailureOf(archive* failed) {
 }
 
 Status LayerReader::Streams::Open() {
-  ROOTLOOM_ASSIGN_OR_RETURN(blob_, OpenFile(path_, O_RDONLY));
-  ROOTLOOM_ASSIGN_OR_RETURN(blob_size_bytes_, FileSize(blob_.get(), path_));
   c_locale_ = newlocale(LC_ALL_MASK, "C", nullptr);
   if (c_locale_ == nullptr) return Status::Errno("choose the C locale for", path_, errno);
   const CLocale in_c_locale(c_locale_);
@@ -189,23 +187,33 @@ Status LayerReader::Streams::Open() {
   return Status::Ok();
 }
 
+Result<std::span<const std::byte>> LayerReader::Streams::NextBlobPiece() {
+  ROOTLOOM_RETURN_IF_ERROR(context_.CheckStopped(kOperation));
+  if (!has_blob_piece_) {
+    ROOTLOOM_ASSIGN_OR_RETURN(blob_piece_, blob_.Next(context_));
+    has_blob_piece_ = true;
+  }
+  const uint64_t hole_end_bytes = blob_piece_.data.empty() ? blob_.size_bytes() : blob_piece_.offset_bytes;
+  if (hole_end_bytes > blob_offset_bytes_) {
+    zeros_.resize(kZeroBytes);
+    return std::span<const std::byte>(zeros_).first(std::min<uint64_t>(kZeroBytes, hole_end_bytes - blob_offset_bytes_));
+  }
+  has_blob_piece_ = false;
+  return blob_piece_.data;
+}
+
 la_ssize_t LayerReader::Streams::ReadBlob(archive*, void* self, const void** data) {
   auto& streams = *static_cast<Streams*>(self);
-  Status status = streams.context_.CheckStopped(kOperation);
-  const uint64_t rest_bytes = streams.blob_size_bytes_ - streams.blob_offset_bytes_;
-  streams.blob_chunk_.resize(std::min<uint64_t>(kBlobChunkBytes, rest_bytes));
-  if (status.ok()) {
-    status = PreadAll(streams.blob_.get(), streams.blob_chunk_, streams.blob_offset_bytes_, streams.path_);
-  }
-  if (!status.ok()) {
-    streams.failure_ = status.failure();
+  const Result<std::span<const std::byte>> piece = streams.NextBlobPiece();
+  if (!piece.ok()) {
+    streams.failure_ = piece.status().failure();
     return -1;
   }
-  streams.blob_offset_bytes_ += streams.blob_chunk_.size();
+  streams.blob_offset_bytes_ += piece->size();
   streams.context_.report(
-      {.step = "apply layer", .done = streams.blob_offset_bytes_, .total = streams.blob_size_bytes_});
-  *data = streams.blob_chunk_.data();
-  return static_cast<la_ssize_t>(streams.blob_chunk_.size());
+      {.step = "apply layer", .done = streams.blob_offset_bytes_, .total = streams.blob_.size_bytes()});
+  *data = piece->data();
+  return static_cast<la_ssize_t>(piece->size());
 }
 
 // The next piece of the decompressed archive, hashed; empty at its end.
@@ -306,12 +314,12 @@ Result<ArchiveDigest> LayerReader::Streams::Finish() {
   const CLocale in_c_locale(c_locale_);
   while (!at_end_) ROOTLOOM_RETURN_IF_ERROR(NextArchivePiece().status());
   const la_int64_t consumed = archive_filter_bytes(filter_.get(), -1);
-  if (consumed >= 0 && static_cast<uint64_t>(consumed) != blob_size_bytes_) {
+  if (consumed >= 0 && static_cast<uint64_t>(consumed) != blob_.size_bytes()) {
     return Corrupt("its compressed stream ends at byte " + std::to_string(consumed) + " of " +
-                   std::to_string(blob_size_bytes_) + ", and what follows is not another one");
+                   std::to_string(blob_.size_bytes()) + ", and what follows is not another one");
   }
   return ArchiveDigest{
-      .diff_id = "sha256:" + hash_.TakeHex(), .blob_bytes = blob_size_bytes_, .archive_bytes = archive_bytes_};
+      .diff_id = "sha256:" + hash_.TakeHex(), .blob_bytes = blob_.size_bytes(), .archive_bytes = archive_bytes_};
 }
 
 LayerReader::LayerReader(std::unique_ptr<Streams> streams) : streams_(std::move(streams)) {}
@@ -319,8 +327,8 @@ LayerReader::LayerReader(LayerReader&&) noexcept = default;
 LayerReader& LayerReader::operator=(LayerReader&&) noexcept = default;
 LayerReader::~LayerReader() = default;
 
-Result<LayerReader> LayerReader::Open(const std::string& blob_path, const CallContext& context) {
-  auto streams = std::make_unique<Streams>(blob_path, context);
+Result<LayerReader> LayerReader::Open(ContentSource& blob, const CallContext& context) {
+  auto streams = std::make_unique<Streams>(blob, context);
   ROOTLOOM_RETURN_IF_ERROR(streams->Open());
   return LayerReader(std::move(streams));
 }

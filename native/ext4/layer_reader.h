@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "native/ext4/tree_content_stream.h"
 #include "native/ext4/tree_types.h"
 #include "native/util/call_context.h"
 #include "native/util/status.h"
@@ -38,8 +39,8 @@ struct ArchiveDigest {
 // Not thread-safe. The context given to Open is used until the end.
 class LayerReader {
  public:
-  // The file at blob_path is read once, from its start.
-  static Result<LayerReader> Open(const std::string& blob_path, const CallContext& context);
+  // The blob must outlive it.
+  static Result<LayerReader> Open(ContentSource& blob, const CallContext& context);
   LayerReader(LayerReader&&) noexcept;
   LayerReader& operator=(LayerReader&&) noexcept;
   ~LayerReader();

@@ -1,6 +1,7 @@
 // What applying a layer takes and gives.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -19,13 +20,15 @@ struct SkippedXattr {
   std::string name;
 };
 
+inline constexpr size_t kMaxSkippedXattrs = 100;
+
 struct LayerReport {
   std::string diff_id;  // "sha256:<hex>" of the archive after decompression
   uint64_t blob_bytes = 0;
   uint64_t archive_bytes = 0;
   uint64_t entry_count = 0;
   uint64_t whiteout_count = 0;
-  std::vector<SkippedXattr> skipped_xattrs;  // the first 100
+  std::vector<SkippedXattr> skipped_xattrs;  // the first kMaxSkippedXattrs
 };
 
 }  // namespace rootloom

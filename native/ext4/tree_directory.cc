@@ -65,6 +65,10 @@ Status DirectoryStore::Read(ext2_ino_t number, Directory& directory) {
   directory.parent = state.parent;
   directory.names.reserve(state.entries.size());
   for (DirectoryEntry& entry : state.entries) {
+    // It would lead a reader elsewhere than into this directory.
+    if (!CheckName(entry.name).ok()) {
+      return Status::Corrupt("read directory inode " + std::to_string(number), "it has a name that no file can have");
+    }
     const bool added = directory.names.emplace(std::move(entry.name), Target{entry.inode, entry.type}).second;
     if (!added) return Status::Corrupt("read directory inode " + std::to_string(number), "it has a name twice");
   }

@@ -130,6 +130,9 @@ Result<std::string> ReadLink(TreeStore& store, Inode& inode) {
   ROOTLOOM_ASSIGN_OR_RETURN(ContentReader reader, ContentReader::Open(store.filesystem, store.blocks, inode));
   std::string text(inode.size_bytes(), '\0');
   ROOTLOOM_RETURN_IF_ERROR(reader.Read(0, std::as_writable_bytes(std::span(text))).status());
+  if (text.find('\0') != text.npos) {
+    return Status::Corrupt("read symbolic link inode " + std::to_string(inode.number), "it has a zero byte in it");
+  }
   return text;
 }
 

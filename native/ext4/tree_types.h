@@ -53,6 +53,19 @@ struct AttributeChange {
   std::optional<Timestamp> mtime;
 };
 
+struct NewFile {
+  AttributeChange attributes;  // what is absent is root's, 0644, now
+  // Put a new file in the place of whatever is there, unless it is a directory. Otherwise the file that the path leads
+  // to, links followed, gets new content, and keeps its attributes as far as none are given.
+  bool replace = false;
+};
+
+struct ListedFile {
+  std::string name;
+  FileType type = FileType::kRegular;
+  uint32_t inode = 0;
+};
+
 struct FileStat {
   FileType type = FileType::kRegular;
   uint32_t permissions = 0;

@@ -1,5 +1,6 @@
 #include "native/ext4/tree_walk.h"
 
+#include "native/ext4/tree.h"
 #include "native/ext4/tree_lookup.h"
 #include "native/util/verity_digest.h"
 
@@ -10,25 +11,25 @@ namespace {
 constexpr size_t kChunkBytes = 1 << 20;
 constexpr uint64_t kBatchContentBytes = 64 << 20;
 
-std::string Normalized(const std::string& path) {
-  std::string normalized;
-  for (const std::string& component : SplitPath(path)) {
-    if (component != ".") normalized += "/" + component;
-  }
-  return normalized.empty() ? "/" : normalized;
-}
-
 }  // namespace
 
-Result<TreeWalk> TreeWalk::Start(TreeStore& store, const std::string& path, WalkDetail detail, uint64_t tree_version) {
-  TreeWalk walk(detail, tree_version);
+std::string WalkStartOf(std::string_view path) {
+  std::string start;
+  for (const std::string& component : SplitPath(path)) {
+    if (component != ".") start += "/" + component;
+  }
+  return start.empty() ? "/" : start;
+}
+
+Result<WalkCursor> WalkCursor::Start(TreeStore& store, const std::string& path, WalkDetail detail, uint64_t tree_version) {
+  WalkCursor walk(detail, tree_version);
   ROOTLOOM_ASSIGN_OR_RETURN(const Place place, ResolveExisting(store, path, LastLink::kKeep));
-  walk.start_path_ = Normalized(path);
+  walk.start_path_ = WalkStartOf(path);
   walk.start_inode_ = place.inode;
   return walk;
 }
 
-Result<std::vector<WalkEntry>> TreeWalk::Next(TreeStore& store, size_t max_count, const CallContext& context) {
+Result<std::vector<WalkEntry>> WalkCursor::Next(TreeStore& store, size_t max_count, const CallContext& context) {
   std::vector<WalkEntry> entries;
   content_bytes_ = 0;
   if (start_inode_ != 0) {
@@ -52,7 +53,7 @@ Result<std::vector<WalkEntry>> TreeWalk::Next(TreeStore& store, size_t max_count
   return entries;
 }
 
-Result<WalkEntry> TreeWalk::Visit(TreeStore& store, std::string path, ext2_ino_t number, const CallContext& context) {
+Result<WalkEntry> WalkCursor::Visit(TreeStore& store, std::string path, ext2_ino_t number, const CallContext& context) {
   ROOTLOOM_ASSIGN_OR_RETURN(Inode inode, store.inodes.Load(number));
   WalkEntry entry{.path = std::move(path), .stat = store.inodes.StatOf(inode)};
   if (entry.stat.type == FileType::kSymlink) {
@@ -67,7 +68,7 @@ Result<WalkEntry> TreeWalk::Visit(TreeStore& store, std::string path, ext2_ino_t
   return entry;
 }
 
-Status TreeWalk::Enter(TreeStore& store, const std::string& path, ext2_ino_t directory) {
+Status WalkCursor::Enter(TreeStore& store, const std::string& path, ext2_ino_t directory) {
   for (const Level& level : levels_) {
     if (level.directory == directory) return Status::Corrupt("walk the tree", path + " lies below itself");
   }
@@ -76,7 +77,7 @@ Status TreeWalk::Enter(TreeStore& store, const std::string& path, ext2_ino_t dir
   return Status::Ok();
 }
 
-Status TreeWalk::Examine(TreeStore& store, Inode& inode, WalkEntry& entry, const CallContext& context) {
+Status WalkCursor::Examine(TreeStore& store, Inode& inode, WalkEntry& entry, const CallContext& context) {
   ROOTLOOM_ASSIGN_OR_RETURN(entry.xattrs, store.xattrs.List(inode.number));
   if (entry.stat.type != FileType::kRegular) return Status::Ok();
   ROOTLOOM_ASSIGN_OR_RETURN(ContentReader reader, ContentReader::Open(store.filesystem, store.blocks, inode));

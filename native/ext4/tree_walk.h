@@ -15,11 +15,11 @@ namespace rootloom {
 
 // One walk. It holds the names of the directories that it is in, and the first path of each file with several names.
 // Not thread-safe. The store must not be changed between calls.
-class TreeWalk {
+class WalkCursor {
  public:
   // Starts at path, which is the first entry; a symbolic link there is not followed. tree_version is the caller's, to
   // tell whether the store was changed since.
-  static Result<TreeWalk> Start(TreeStore& store, const std::string& path, WalkDetail detail, uint64_t tree_version);
+  static Result<WalkCursor> Start(TreeStore& store, const std::string& path, WalkDetail detail, uint64_t tree_version);
   uint64_t tree_version() const { return tree_version_; }
 
   // The next entries, at most max_count, fewer when much content was read for them; none at the end. Progress is in
@@ -34,7 +34,7 @@ class TreeWalk {
     size_t next = 0;
   };
 
-  TreeWalk(WalkDetail detail, uint64_t tree_version) : detail_(detail), tree_version_(tree_version) {}
+  WalkCursor(WalkDetail detail, uint64_t tree_version) : detail_(detail), tree_version_(tree_version) {}
   Result<WalkEntry> Visit(TreeStore& store, std::string path, ext2_ino_t number, const CallContext& context);
   Status Enter(TreeStore& store, const std::string& path, ext2_ino_t directory);
   Status Examine(TreeStore& store, Inode& inode, WalkEntry& entry, const CallContext& context);

@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -44,10 +45,9 @@ union DescriptorMessage {
   char bytes[CMSG_SPACE(sizeof(int))];
 };
 
-// The header goes together with the descriptor, for there must be bytes to carry it.
-Status SendHeader(int socket, std::span<const std::byte> header, int passed_fd) {
-  if (passed_fd < 0) return SendAll(socket, header);
-  iovec piece{const_cast<std::byte*>(header.data()), header.size()};
+// The descriptor goes together with the first bytes.
+Status SendWith(int socket, std::span<const std::byte> bytes, int passed_fd) {
+  iovec piece{const_cast<std::byte*>(bytes.data()), bytes.size()};
   DescriptorMessage control{};
   msghdr message{};
   message.msg_iov = &piece;
@@ -64,7 +64,7 @@ Status SendHeader(int socket, std::span<const std::byte> header, int passed_fd) 
     sent = ::sendmsg(socket, &message, MSG_NOSIGNAL);
   } while (sent < 0 && errno == EINTR);
   if (sent < 0) return Status::Errno("send to", kPeer, errno);
-  return SendAll(socket, header.subspan(static_cast<size_t>(sent)));
+  return SendAll(socket, bytes.subspan(static_cast<size_t>(sent)));
 }
 
 Status ReceiveAll(int socket, std::span<std::byte> buffer, UniqueFd& passed) {
@@ -102,12 +102,17 @@ Result<std::optional<Frame>> FrameReader::Next() {
   return std::optional<Frame>(std::move(frame));
 }
 
+std::vector<std::byte> EncodeFrame(HelperMessage kind, std::span<const std::byte> payload) {
+  std::vector<std::byte> frame(kHeaderBytes + payload.size());
+  StoreLittle(frame.data(), static_cast<uint32_t>(kind));
+  StoreLittle(frame.data() + 4, static_cast<uint32_t>(payload.size()));
+  std::copy(payload.begin(), payload.end(), frame.begin() + kHeaderBytes);
+  return frame;
+}
+
 Status SendFrame(int socket, HelperMessage kind, std::span<const std::byte> payload, int passed_fd) {
-  std::byte header[kHeaderBytes];
-  StoreLittle(header, static_cast<uint32_t>(kind));
-  StoreLittle(header + 4, static_cast<uint32_t>(payload.size()));
-  ROOTLOOM_RETURN_IF_ERROR(SendHeader(socket, header, passed_fd));
-  return SendAll(socket, payload);
+  const std::vector<std::byte> frame = EncodeFrame(kind, payload);
+  return passed_fd < 0 ? SendAll(socket, frame) : SendWith(socket, frame, passed_fd);
 }
 
 Result<ReceivedFrame> ReceiveFrame(int socket) {

@@ -33,6 +33,9 @@ class FrameReader {
   std::vector<std::byte> bytes_;
 };
 
+// A frame as bytes.
+std::vector<std::byte> EncodeFrame(HelperMessage kind, std::span<const std::byte> payload);
+
 // Sends one frame, whole, and passed_fd with it unless that is negative. Waits while the socket is full. Fails with
 // EPIPE when the other end is gone.
 Status SendFrame(int socket, HelperMessage kind, std::span<const std::byte> payload, int passed_fd = -1);

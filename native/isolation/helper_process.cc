@@ -11,6 +11,8 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
+#include <ctime>
 #include <utility>
 
 #include "native/isolation/helper_setup.h"
@@ -75,6 +77,15 @@ UniqueFd Copy(const UniqueFd& fd) { return UniqueFd(::fcntl(fd.get(), F_DUPFD_CL
 
 }  // namespace
 
+std::string TextOf(const HelperEnd& end) {
+  if (end.signal == SIGSYS) return "its helper asked the kernel for what it may not, and was ended";
+  if (end.signal == SIGXCPU) return "its helper used up its processor time, and was ended";
+  if (end.signal)
+    return "its helper was ended by signal " + std::to_string(*end.signal) + " (" + ::strsignal(*end.signal) + ")";
+  if (end.exit_code) return "its helper ended with status " + std::to_string(*end.exit_code) + " and no answer";
+  return "its helper ended without an answer";
+}
+
 Result<HelperProcess> HelperProcess::Start(const std::string& path, const HelperLimits& limits, const UniqueFd& control,
                                            const UniqueFd& disk) {
   UniqueFd log(::memfd_create("rootloom helper log", MFD_CLOEXEC));
@@ -133,6 +144,13 @@ HelperEnd HelperProcess::End() {
   if (WIFEXITED(status)) end.exit_code = WEXITSTATUS(status);
   if (WIFSIGNALED(status)) end.signal = WTERMSIG(status);
   return end;
+}
+
+std::chrono::nanoseconds HelperProcess::CpuTime() const {
+  clockid_t clock;
+  timespec used{};
+  if (::clock_getcpuclockid(pid_, &clock) == 0) ::clock_gettime(clock, &used);
+  return std::chrono::seconds(used.tv_sec) + std::chrono::nanoseconds(used.tv_nsec);
 }
 
 std::string HelperProcess::Log() const {

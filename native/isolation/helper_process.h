@@ -7,6 +7,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <optional>
 #include <string>
 
@@ -17,7 +18,7 @@ namespace rootloom {
 
 struct HelperLimits {
   uint64_t memory_bytes = 0;
-  uint64_t cpu_seconds = 0;
+  uint64_t cpu_seconds = 0;  // 0: the kernel sets none
 };
 
 // How it ended, as far as the kernel told: who waits for every child of this process may have been told instead.
@@ -25,6 +26,9 @@ struct HelperEnd {
   std::optional<int> exit_code;
   std::optional<int> signal;
 };
+
+// What is to be said of a helper that ended before it was told to.
+std::string TextOf(const HelperEnd& end);
 
 class HelperProcess {
  public:
@@ -39,6 +43,9 @@ class HelperProcess {
 
   // Kills it if it still runs, and reaps it. Returns at once, for nothing holds up SIGKILL. To be called once.
   HelperEnd End();
+
+  // What it has used of the processor. REQUIRES: End was not called
+  std::chrono::nanoseconds CpuTime() const;
 
   // The beginning of what it wrote to its standard error, as one line of printable characters.
   std::string Log() const;

@@ -89,16 +89,4 @@ Result<uint64_t> RebuiltSize(DevicePtr source, uint64_t free_bytes, const Isolat
                         source, options, context);
 }
 
-Result<uint64_t> Walk(DevicePtr device, const WalkRequest& request,
-                      const std::function<Status(std::vector<WalkEntry>)>& take_entries,
-                      const IsolationOptions& options, const CallContext& context) {
-  HelperJob job{
-      .request = {.operation = HelperOperation::kWalk, .path = request.path, .detail = request.detail},
-      .device = std::move(device),
-      .take_entries = take_entries,
-  };
-  ROOTLOOM_ASSIGN_OR_RETURN(const HelperValue value, RunHelper(std::move(job), options, context));
-  return std::get<uint64_t>(value);
-}
-
 }  // namespace rootloom::isolated

@@ -8,11 +8,8 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
-#include <string>
-#include <vector>
 
 #include "native/ext4/free_space.h"
 #include "native/ext4/fsck.h"
@@ -20,7 +17,6 @@
 #include "native/ext4/rebuild/rebuild.h"
 #include "native/ext4/resize.h"
 #include "native/ext4/stats.h"
-#include "native/ext4/tree_types.h"
 #include "native/isolation/supervisor.h"
 
 namespace rootloom::isolated {
@@ -49,17 +45,5 @@ Result<RebuildReport> Rebuild(DevicePtr source, DevicePtr target, const RebuildR
 
 Result<uint64_t> RebuiltSize(DevicePtr source, uint64_t free_bytes, const IsolationOptions& options,
                              const CallContext& context);
-
-struct WalkRequest {
-  std::string path = "/";
-  WalkDetail detail = WalkDetail::kStat;
-};
-
-// Lists every file below a path, as Ext4Tree::StartWalk does, and gives their number. take_entries is called with some
-// at a time, by the calling thread; its failure ends the walk. The names and numbers are the image's own, and the
-// helper's: anything may be in them.
-Result<uint64_t> Walk(DevicePtr device, const WalkRequest& request,
-                      const std::function<Status(std::vector<WalkEntry>)>& take_entries,
-                      const IsolationOptions& options, const CallContext& context);
 
 }  // namespace rootloom::isolated

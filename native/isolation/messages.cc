@@ -1,16 +1,15 @@
 #include "native/isolation/messages.h"
 
-#include "native/isolation/wire.h"
+#include <cstring>
+
+#include "native/isolation/failure_fields.h"
 
 namespace rootloom {
 
 namespace {
 
-constexpr size_t kMaxWordsBytes = 256;
-constexpr size_t kMaxTextBytes = 4096;
-constexpr size_t kMaxListLength = 1 << 20;
 constexpr size_t kMaxPrefetchRanges = 1 << 16;  // a hint: what is beyond is left out
-constexpr size_t kMaxValueBytes = 1 << 20;
+constexpr size_t kMaxCallBytes = 4 << 20;
 constexpr size_t kMaxAnswerBytes = 64 << 20;  // more than kMaxProblems of the longest problems and their output
 
 // One function for each struct, which both encodes and decodes, so that the two cannot differ. The sizes remind whoever
@@ -110,47 +109,6 @@ void Fields(Archive& archive, T& report) {
   Fields(archive, report.after);
 }
 
-template <typename Archive, Is<Timestamp> T>
-void Fields(Archive& archive, T& time) {
-  archive.Number(time.seconds);
-  archive.Number(time.nanoseconds);
-}
-
-template <typename Archive, Is<FileStat> T>
-void Fields(Archive& archive, T& stat) {
-  archive.Enum(stat.type, FileType::kSocket);
-  archive.Number(stat.permissions);
-  archive.Number(stat.uid);
-  archive.Number(stat.gid);
-  archive.Number(stat.size_bytes);
-  archive.Number(stat.allocated_bytes);
-  archive.Number(stat.link_count);
-  archive.Number(stat.inode);
-  archive.Number(stat.generation);
-  archive.Number(stat.flags);
-  archive.Number(stat.device.major);
-  archive.Number(stat.device.minor);
-  for (auto* time : {&stat.atime, &stat.mtime, &stat.ctime, &stat.birth_time}) Fields(archive, *time);
-}
-
-template <typename Archive, Is<WalkEntry> T>
-void Fields(Archive& archive, T& entry) {
-  // A path may be as deep as the image has directories.
-  archive.Text(entry.path, kMaxValueBytes);
-  Fields(archive, entry.stat);
-  archive.Text(entry.link_target, kMaxSymlinkBytes);
-  archive.Text(entry.hard_link, kMaxValueBytes);
-  archive.List(entry.xattrs, kMaxListLength, [&](auto& attribute) {
-    archive.Text(attribute.name, kMaxTextBytes);
-    archive.Text(attribute.value, kMaxValueBytes);
-  });
-  archive.Text(entry.content_digest, kMaxWordsBytes);
-  archive.List(entry.stored, kMaxListLength, [&](auto& range) {
-    archive.Number(range.offset_bytes);
-    archive.Number(range.length_bytes);
-  });
-}
-
 template <typename Archive, Is<DeviceFacts> T>
 void Fields(Archive& archive, T& facts) {
   archive.Text(facts.name, kMaxTextBytes);
@@ -170,8 +128,10 @@ void Fields(Archive& archive, T& request) {
   archive.Number(request.free_space.available_bytes);
   archive.Number(request.free_space.smallest_bytes);
   archive.Number(request.free_space.largest_bytes);
-  archive.Text(request.path, kMaxTextBytes);
-  archive.Enum(request.detail, WalkDetail::kDigest);
+  archive.Optional(request.tree_time, [&](auto& time) {
+    archive.Number(time.seconds);
+    archive.Number(time.nanoseconds);
+  });
 }
 
 template <typename Archive, Is<Progress> T>
@@ -181,25 +141,9 @@ void Fields(Archive& archive, T& progress) {
   archive.Number(progress.total);
 }
 
-template <typename Archive, Is<Failure> T>
-void Fields(Archive& archive, T& failure) {
-  archive.Enum(failure.kind, StatusKind::kEngineCrashed);
-  archive.Text(failure.operation, kMaxWordsBytes);
-  archive.Text(failure.detail, kMaxTextBytes);
-  archive.Text(failure.path, kMaxTextBytes);
-  archive.Optional(failure.offset_bytes);
-  archive.Optional(failure.minimum_bytes);
-  archive.Number(failure.error_number);
-}
-
 template <typename Archive, Is<Hello> T>
 void Fields(Archive& archive, T& hello) {
   archive.Number(hello.version);
-}
-
-template <typename Archive, Is<std::vector<WalkEntry>> T>
-void Fields(Archive& archive, T& entries) {
-  archive.List(entries, kMaxListLength, [&](auto& entry) { Fields(archive, entry); });
 }
 
 template <typename Archive, Is<std::vector<ContentRun>> T>
@@ -248,13 +192,19 @@ std::optional<HelperAnswer> DecodeValue(Decoder& decoder) {
 
 }  // namespace
 
+DeviceFacts FactsOf(const Device& device) {
+  return {.name = device.name(),
+          .size_bytes = device.size_bytes(),
+          .block_size = device.block_size(),
+          .writable = device.writable()};
+}
+
 std::vector<std::byte> EncodeHello(const Hello& hello) { return Encode(hello); }
 std::vector<std::byte> EncodeRequest(const HelperRequest& request) { return Encode(request); }
 std::vector<std::byte> EncodeProgress(const Progress& progress) { return Encode(progress); }
 std::vector<std::byte> EncodePrefetch(std::span<const Range> ranges) {
   return Encode(std::vector<Range>(ranges.begin(), ranges.end()));
 }
-std::vector<std::byte> EncodeEntries(const std::vector<WalkEntry>& entries) { return Encode(entries); }
 std::vector<std::byte> EncodeRuns(std::span<const ContentRun> runs) {
   return Encode(std::vector<ContentRun>(runs.begin(), runs.end()));
 }
@@ -276,11 +226,23 @@ std::optional<Progress> DecodeProgress(std::span<const std::byte> bytes) { retur
 std::optional<std::vector<Range>> DecodePrefetch(std::span<const std::byte> bytes) {
   return Decode<std::vector<Range>>(bytes);
 }
-std::optional<std::vector<WalkEntry>> DecodeEntries(std::span<const std::byte> bytes) {
-  return Decode<std::vector<WalkEntry>>(bytes);
-}
 std::optional<std::vector<ContentRun>> DecodeRuns(std::span<const std::byte> bytes) {
   return Decode<std::vector<ContentRun>>(bytes);
+}
+
+std::vector<std::byte> EncodeContent(uint64_t offset_bytes, std::span<const std::byte> data) {
+  std::vector<std::byte> bytes(sizeof offset_bytes + data.size());
+  StoreLittle(bytes.data(), offset_bytes);
+  if (!data.empty()) std::memcpy(bytes.data() + sizeof offset_bytes, data.data(), data.size());
+  return bytes;
+}
+
+std::optional<Content> DecodeContent(std::vector<std::byte> bytes) {
+  if (bytes.size() < sizeof(uint64_t)) return std::nullopt;
+  Content content{.offset_bytes = LoadLittle<uint64_t>(bytes.data()), .data = {}};
+  bytes.erase(bytes.begin(), bytes.begin() + sizeof(uint64_t));
+  content.data = std::move(bytes);
+  return content;
 }
 
 std::optional<HelperAnswer> DecodeAnswer(std::span<const std::byte> bytes, HelperOperation operation) {
@@ -305,8 +267,8 @@ std::optional<HelperAnswer> DecodeAnswer(std::span<const std::byte> bytes, Helpe
       return DecodeValue<RebuildReport>(decoder);
     case HelperOperation::kMinimumSize:
     case HelperOperation::kSizeForFree:
-    case HelperOperation::kWalk:
     case HelperOperation::kRebuiltSize:
+    case HelperOperation::kTree:
       return DecodeValue<uint64_t>(decoder);
   }
   return std::nullopt;
@@ -316,6 +278,8 @@ size_t MaxPayloadBytes(HelperMessage message) {
   switch (message) {
     case HelperMessage::kHello:
     case HelperMessage::kScratch:
+    case HelperMessage::kCancel:
+    case HelperMessage::kMore:
       return 64;
     case HelperMessage::kProgress:
       return 1024;
@@ -325,9 +289,13 @@ size_t MaxPayloadBytes(HelperMessage message) {
       return 24 << 10;
     case HelperMessage::kRuns:
       return 4 + kMaxRunsAtOnce * 24;
-    case HelperMessage::kEntries:
     case HelperMessage::kAnswer:
+    case HelperMessage::kPart:
       return kMaxAnswerBytes;
+    case HelperMessage::kCall:
+      return kMaxCallBytes;
+    case HelperMessage::kContent:
+      return sizeof(uint64_t) + kMaxContentBytes;
   }
   return 0;
 }

@@ -2,8 +2,12 @@
 //
 // The helper says Hello once it is confined. The owner sends one request, and with a request that has a target the
 // descriptor that this is served on. The helper then sends any number of progress messages and announcements of what it
-// will read, scratch requests (each answered by a descriptor), parts of a walk and of a rebuilt disk's layout, and one
-// answer, its last message. Everything that the helper sends is taken for an attacker's: see wire.h and FrameReader.
+// will read, scratch requests (each answered by a descriptor), parts of a rebuilt disk's layout, and one answer, its
+// last message. Everything that the helper sends is taken for an attacker's: see wire.h and FrameReader.
+//
+// After the answer to a request for a tree comes one call after another (see tree/tree_calls.h). Until it answers a
+// call the helper may send progress and announcements, pieces of content and parts of a list, and ask for more content
+// of the owner's; the owner may take the call back, which the helper still answers.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +30,7 @@
 namespace rootloom {
 
 // Changes with every change of a message; a helper of another version is refused.
-inline constexpr uint32_t kHelperVersion = 5;
+inline constexpr uint32_t kHelperVersion = 6;
 
 enum class HelperMessage : uint8_t {
   kHello,
@@ -34,13 +38,22 @@ enum class HelperMessage : uint8_t {
   kProgress,
   kPrefetch,
   kScratch,
-  kEntries,
   kRuns,
   kAnswer,
-  kLast = kAnswer
+  // Of a tree: what the owner sends, ...
+  kCall,
+  kCancel,
+  // ... what both send, ...
+  kContent,
+  // ... and what the helper sends.
+  kMore,
+  kPart,
+  kLast = kPart
 };
 
 inline constexpr size_t kMaxRunsAtOnce = 1 << 16;
+// Of content in one message: what a socket takes at once, so that nobody is held up in the middle of one.
+inline constexpr size_t kMaxContentBytes = 64 << 10;
 
 struct Hello {
   uint32_t version = kHelperVersion;
@@ -53,10 +66,10 @@ enum class HelperOperation : uint8_t {
   kResize,
   kMinimumSize,
   kSizeForFree,
-  kWalk,
   kRebuild,
   kRebuiltSize,
-  kLast = kRebuiltSize
+  kTree,
+  kLast = kTree
 };
 
 // What the helper has to know of a device that it is served.
@@ -66,6 +79,8 @@ struct DeviceFacts {
   uint32_t block_size = kDefaultBlockSize;
   bool writable = false;
 };
+
+DeviceFacts FactsOf(const Device& device);
 
 struct HelperRequest {
   HelperOperation operation = HelperOperation::kStats;
@@ -78,31 +93,37 @@ struct HelperRequest {
   bool repair = false;
   std::optional<uint64_t> size_bytes;
   FreeSpaceRequest free_space;
-  std::string path;
-  WalkDetail detail = WalkDetail::kStat;
+  std::optional<Timestamp> tree_time;
 };
 
-// kMinimumSize, kSizeForFree and kRebuiltSize answer with bytes, kWalk with the number of files. The runs of a
+// kMinimumSize, kSizeForFree and kRebuiltSize answer with bytes, kTree with nothing but 0. The runs of a
 // RebuildReport travel on their own, before the answer.
 using HelperValue = std::variant<Ext4Stats, FsckReport, ReplayReport, ResizeReport, RebuildReport, uint64_t>;
 using HelperAnswer = Result<HelperValue>;
+
+// A piece of a file's content; from the owner, the end is one without data.
+struct Content {
+  uint64_t offset_bytes = 0;
+  std::vector<std::byte> data;
+};
 
 std::vector<std::byte> EncodeHello(const Hello& hello);
 std::vector<std::byte> EncodeRequest(const HelperRequest& request);
 std::vector<std::byte> EncodeProgress(const Progress& progress);
 std::vector<std::byte> EncodePrefetch(std::span<const Range> ranges);
-std::vector<std::byte> EncodeEntries(const std::vector<WalkEntry>& entries);
 // REQUIRES: no more than kMaxRunsAtOnce
 std::vector<std::byte> EncodeRuns(std::span<const ContentRun> runs);
 std::vector<std::byte> EncodeAnswer(const HelperAnswer& answer);
+// REQUIRES: no more than kMaxContentBytes
+std::vector<std::byte> EncodeContent(uint64_t offset_bytes, std::span<const std::byte> data);
 
 // Each gives nullopt for bytes that are not exactly such a message.
 std::optional<Hello> DecodeHello(std::span<const std::byte> bytes);
 std::optional<HelperRequest> DecodeRequest(std::span<const std::byte> bytes);
 std::optional<Progress> DecodeProgress(std::span<const std::byte> bytes);
 std::optional<std::vector<Range>> DecodePrefetch(std::span<const std::byte> bytes);
-std::optional<std::vector<WalkEntry>> DecodeEntries(std::span<const std::byte> bytes);
 std::optional<std::vector<ContentRun>> DecodeRuns(std::span<const std::byte> bytes);
+std::optional<Content> DecodeContent(std::vector<std::byte> bytes);
 // operation decides which kind of value there must be.
 std::optional<HelperAnswer> DecodeAnswer(std::span<const std::byte> bytes, HelperOperation operation);
 

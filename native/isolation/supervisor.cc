@@ -1,19 +1,10 @@
 #include "native/isolation/supervisor.h"
 
-#include <poll.h>
-#include <signal.h>
-#include <sys/socket.h>
-
-#include <array>
-#include <cerrno>
-#include <cstring>
 #include <list>
 #include <optional>
-#include <stop_token>
 
-#include "native/isolation/frame.h"
+#include "native/isolation/helper_link.h"
 #include "native/isolation/served_disk.h"
-#include "native/nbd/wake_event.h"
 
 namespace rootloom {
 
@@ -24,7 +15,6 @@ constexpr uint32_t kDiskThreads = 2;
 // More than any operation has at once, and in all.
 constexpr size_t kMaxLiveScratches = 4;
 constexpr int kMaxScratches = 1000;
-constexpr size_t kReceiveBytes = 64 << 10;
 // 1.5 GiB of them: what nobody's disk needs, and what this process can bear.
 constexpr size_t kMaxRuns = size_t{64} << 20;
 
@@ -42,30 +32,14 @@ const char* OperationName(HelperOperation operation) {
       return "find the smallest size of";
     case HelperOperation::kSizeForFree:
       return "find the size for the free space of";
-    case HelperOperation::kWalk:
-      return "list the files of";
     case HelperOperation::kRebuild:
       return "rebuild the filesystem of";
     case HelperOperation::kRebuiltSize:
       return "find the size of a rebuilt";
+    case HelperOperation::kTree:
+      return "open the tree of";
   }
   return "work on";
-}
-
-std::string EndText(const HelperEnd& end) {
-  if (end.signal == SIGSYS) return "its helper asked the kernel for what it may not, and was ended";
-  if (end.signal == SIGXCPU) return "its helper used up its processor time, and was ended";
-  if (end.signal)
-    return "its helper was ended by signal " + std::to_string(*end.signal) + " (" + ::strsignal(*end.signal) + ")";
-  if (end.exit_code) return "its helper ended with status " + std::to_string(*end.exit_code) + " and no answer";
-  return "its helper ended without an answer";
-}
-
-DeviceFacts FactsOf(const Device& device) {
-  return {.name = device.name(),
-          .size_bytes = device.size_bytes(),
-          .block_size = device.block_size(),
-          .writable = device.writable()};
 }
 
 bool IsInside(uint64_t offset_bytes, uint64_t length_bytes, const Device& device) {
@@ -74,14 +48,11 @@ bool IsInside(uint64_t offset_bytes, uint64_t length_bytes, const Device& device
 
 class Supervision {
  public:
-  Supervision(const HelperJob& job, const IsolationOptions& options, const CallContext& context, nbd::WakeEvent wake)
-      : job_(job), options_(options), context_(context), wake_(std::move(wake)) {}
+  Supervision(const HelperJob& job, const IsolationOptions& options, const CallContext& context, HelperLink& link)
+      : job_(job), options_(options), context_(context), link_(link) {}
 
-  Result<HelperValue> Run() {
-    const std::stop_callback wake_on_stop(context_.stop, [this] { wake_.Wake(); });
-    UniqueFd control_peer;
+  Result<HelperValue> Run(UniqueFd control_peer) {
     UniqueFd disk_peer;
-    ROOTLOOM_RETURN_IF_ERROR(MakeSocketPair(control_, control_peer));
     ROOTLOOM_ASSIGN_OR_RETURN(disk_, ServedDisk::Start(job_.device, job_.request.device.writable, workers_, disk_peer));
     if (job_.target != nullptr) {
       ROOTLOOM_ASSIGN_OR_RETURN(target_, ServedDisk::Start(job_.target, true, workers_, target_peer_));
@@ -94,20 +65,12 @@ class Supervision {
     Result<HelperAnswer> answer = Converse();
     const HelperEnd end = helper.End();
     const bool crashed = !answer.ok() && answer.status().failure().kind == StatusKind::kEngineCrashed;
-    if (crashed && hung_up_) answer = Crashed(EndText(end));
+    if (crashed && link_.hung_up()) answer = link_.Crashed(TextOf(end));
     if (crashed) answer = WithLog(answer.status().failure(), helper.Log());
     return Judge(std::move(answer));
   }
 
  private:
-  Failure Crashed(std::string detail) const {
-    return {.kind = StatusKind::kEngineCrashed,
-            .operation = OperationName(job_.request.operation),
-            .detail = std::move(detail),
-            .path = job_.request.device.name};
-  }
-  Failure Nonsense(const std::string& what) const { return Crashed("its helper said what makes no sense: " + what); }
-
   static Failure WithLog(Failure failure, const std::string& log) {
     if (!log.empty()) failure.detail += "; it said: " + log;
     return failure;
@@ -135,52 +98,16 @@ class Supervision {
 
   // Talks with the helper until it has answered. Fails with kEngineCrashed, or kCancelled.
   Result<HelperAnswer> Converse() {
+    const HelperLink::SignsOfLife life{.activity = [this] { return Activity(); }, .busy = [this] { return IsBusy(); }};
     for (;;) {
-      ROOTLOOM_ASSIGN_OR_RETURN(std::optional<Frame> frame, NextFrame());
-      if (!frame) {
-        ROOTLOOM_RETURN_IF_ERROR(Receive());
-        continue;
-      }
-      if (frame->kind == HelperMessage::kAnswer) {
-        std::optional<HelperAnswer> answer = DecodeAnswer(frame->payload, job_.request.operation);
+      ROOTLOOM_ASSIGN_OR_RETURN(const Frame frame, link_.Receive(life, context_.stop));
+      if (frame.kind == HelperMessage::kAnswer) {
+        std::optional<HelperAnswer> answer = DecodeAnswer(frame.payload, job_.request.operation);
         // Before its Hello it can only say why there is none.
-        if (!answer || (!greeted_ && answer->ok())) return Nonsense("an answer to something else");
+        if (!answer || (!greeted_ && answer->ok())) return link_.Nonsense("an answer to something else");
         return *std::move(answer);
       }
-      ROOTLOOM_RETURN_IF_ERROR(Handle(*frame));
-    }
-  }
-
-  Result<std::optional<Frame>> NextFrame() {
-    Result<std::optional<Frame>> frame = reader_.Next();
-    if (frame.ok()) return frame;
-    return Nonsense(frame.status().failure().detail);
-  }
-
-  // Waits for bytes, and takes them. Fails when none will come.
-  Status Receive() {
-    ROOTLOOM_RETURN_IF_ERROR(WaitForBytes());
-    std::array<std::byte, kReceiveBytes> buffer;
-    const ssize_t received = ::recv(control_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
-    if (received < 0 && (errno == EINTR || errno == EAGAIN)) return Status::Ok();
-    if (received <= 0) {
-      hung_up_ = true;
-      return Crashed("its helper hung up");
-    }
-    reader_.Add(std::span(buffer).first(static_cast<size_t>(received)));
-    return Status::Ok();
-  }
-
-  Status WaitForBytes() {
-    for (;;) {
-      ROOTLOOM_RETURN_IF_ERROR(context_.CheckStopped(OperationName(job_.request.operation)));
-      const uint64_t activity = Activity();
-      std::array<pollfd, 2> entries = {{{control_.get(), POLLIN, 0}, {wake_.fd(), POLLIN, 0}}};
-      const int ready = ::poll(entries.data(), entries.size(), static_cast<int>(options_.stall_timeout.count()));
-      if (entries[0].revents != 0 && ready > 0) return Status::Ok();
-      if (ready == 0 && Activity() == activity && !IsBusy()) {
-        return Crashed("its helper gave no sign of life for " + std::to_string(options_.stall_timeout.count()) + " ms");
-      }
+      ROOTLOOM_RETURN_IF_ERROR(Handle(frame));
     }
   }
 
@@ -204,40 +131,35 @@ class Supervision {
     if (!greeted_) {
       const std::optional<Hello> hello = DecodeHello(frame.payload);
       if (frame.kind != HelperMessage::kHello || !hello || hello->version != kHelperVersion) {
-        return Nonsense("it is of another version");
+        return link_.Nonsense("it is of another version");
       }
       greeted_ = true;
-      const Status sent = Send(HelperMessage::kRequest, EncodeRequest(job_.request), target_peer_.get());
+      const Status sent = link_.Send(HelperMessage::kRequest, EncodeRequest(job_.request), target_peer_.get());
       target_peer_.Reset();
       return sent;
     }
     switch (frame.kind) {
       case HelperMessage::kProgress: {
         const std::optional<Progress> progress = DecodeProgress(frame.payload);
-        if (!progress) return Nonsense("a report of its progress");
+        if (!progress) return link_.Nonsense("a report of its progress");
         context_.report(*progress);
         return Status::Ok();
       }
       case HelperMessage::kPrefetch: {
         const std::optional<std::vector<Range>> ranges = DecodePrefetch(frame.payload);
-        if (!ranges) return Nonsense("an announcement of what it will read");
+        if (!ranges) return link_.Nonsense("an announcement of what it will read");
         job_.device->Prefetch(*ranges);
         return Status::Ok();
       }
       case HelperMessage::kScratch:
         return GiveScratch();
-      case HelperMessage::kEntries: {
-        std::optional<std::vector<WalkEntry>> entries = DecodeEntries(frame.payload);
-        if (!entries || !job_.take_entries) return Nonsense("a list of files");
-        return job_.take_entries(*std::move(entries));
-      }
       case HelperMessage::kRuns: {
         std::optional<std::vector<ContentRun>> runs = DecodeRuns(frame.payload);
-        if (!runs || !job_.take_runs || !AreSound(*runs)) return Nonsense("where content lies");
+        if (!runs || !job_.take_runs || !AreSound(*runs)) return link_.Nonsense("where content lies");
         return job_.take_runs(*std::move(runs));
       }
       default:
-        return Nonsense("a message out of turn");
+        return link_.Nonsense("a message out of turn");
     }
   }
 
@@ -256,24 +178,16 @@ class Supervision {
     return true;
   }
 
-  // The helper waits for what it asked for, so its end of the socket has room.
-  Status Send(HelperMessage kind, std::span<const std::byte> payload, int passed_fd = -1) {
-    const Status sent = SendFrame(control_.get(), kind, payload, passed_fd);
-    if (sent.ok()) return sent;
-    hung_up_ = true;
-    return Crashed("its helper hung up");
-  }
-
   // Without a descriptor the answer is no. Why, is remembered here.
   Status GiveScratch() {
     scratches_.remove_if([](const auto& scratch) { return scratch->ended(); });
     if (scratches_.size() >= kMaxLiveScratches || scratch_count_ == kMaxScratches) {
-      return Nonsense("it wants one scratch copy after another");
+      return link_.Nonsense("it wants one scratch copy after another");
     }
     UniqueFd peer;
     const Status made = MakeScratch(peer);
     if (!made.ok()) scratch_failure_ = made.failure();
-    return Send(HelperMessage::kScratch, {}, made.ok() ? peer.get() : -1);
+    return link_.Send(HelperMessage::kScratch, {}, made.ok() ? peer.get() : -1);
   }
 
   Status MakeScratch(UniqueFd& peer) {
@@ -287,10 +201,8 @@ class Supervision {
   const HelperJob& job_;
   const IsolationOptions& options_;
   const CallContext& context_;
-  const nbd::WakeEvent wake_;
+  HelperLink& link_;
   nbd::WorkerPool workers_{kDiskThreads};
-  UniqueFd control_;
-  FrameReader reader_;
   std::unique_ptr<ServedDisk> disk_;
   std::unique_ptr<ServedDisk> target_;
   UniqueFd target_peer_;  // until the request is sent
@@ -300,7 +212,6 @@ class Supervision {
   int scratch_count_ = 0;
   std::optional<Failure> scratch_failure_;
   bool greeted_ = false;
-  bool hung_up_ = false;
 };
 
 }  // namespace
@@ -314,8 +225,12 @@ Result<HelperValue> RunHelper(HelperJob job, const IsolationOptions& options, co
   request.device.name = name;
   request.device.writable = writable;
   if (job.target != nullptr) request.target = FactsOf(*job.target);
-  ROOTLOOM_ASSIGN_OR_RETURN(nbd::WakeEvent wake, nbd::WakeEvent::Create());
-  return Supervision(job, options, context, std::move(wake)).Run();
+  UniqueFd control_peer;
+  ROOTLOOM_ASSIGN_OR_RETURN(HelperLink link, HelperLink::Open({.operation = OperationName(request.operation),
+                                                               .path = name,
+                                                               .stall_timeout = options.stall_timeout},
+                                                              control_peer));
+  return Supervision(job, options, context, link).Run(std::move(control_peer));
 }
 
 }  // namespace rootloom

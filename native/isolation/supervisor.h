@@ -35,9 +35,8 @@ struct HelperJob {
   std::shared_ptr<Device> device;
   // Null, or what a rebuild writes to.
   std::shared_ptr<Device> target = nullptr;
-  // Each takes a part of what the operation finds, by the calling thread; its failure ends the job. Null: there is
-  // nothing to be found.
-  std::function<Status(std::vector<WalkEntry>)> take_entries = nullptr;
+  // Takes a part of what a rebuild finds, by the calling thread; its failure ends the job. Null: there is nothing to be
+  // found.
   // Runs lie inside both devices, ascend on the target and do not overlap there.
   std::function<Status(std::vector<ContentRun>)> take_runs = nullptr;
 };

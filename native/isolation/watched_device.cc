@@ -1,6 +1,7 @@
 #include "native/isolation/watched_device.h"
 
 #include <type_traits>
+#include <utility>
 
 namespace rootloom {
 
@@ -13,6 +14,11 @@ void WatchedDevice::Note(const Status& status) {
 std::optional<Failure> WatchedDevice::first_failure() const {
   std::lock_guard lock(mutex_);
   return first_failure_;
+}
+
+std::optional<Failure> WatchedDevice::TakeFailure() {
+  std::lock_guard lock(mutex_);
+  return std::exchange(first_failure_, std::nullopt);
 }
 
 template <typename Operation>

@@ -24,8 +24,10 @@ class WatchedDevice final : public Device {
   bool writable() const override { return inner_->writable(); }
   Status Flush() override;
 
-  // The first failure of any call.
+  // The first failure of any call that was not taken.
   std::optional<Failure> first_failure() const;
+  // The first failure since this was last called.
+  std::optional<Failure> TakeFailure();
   // Counts calls that have ended.
   uint64_t activity() const { return activity_.load(std::memory_order_relaxed); }
   bool busy() const { return running_.load(std::memory_order_relaxed) > 0; }

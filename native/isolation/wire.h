@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "native/util/endian.h"
@@ -40,9 +41,10 @@ class Encoder {
   void Enum(E value, E /*last*/) {
     Number(static_cast<uint8_t>(value));
   }
-  // What is longer than max_bytes is cut: such texts are for people.
+  // What is longer than max_bytes is cut.
   void Text(const std::string& text, size_t max_bytes) {
     const size_t length = std::min(text.size(), max_bytes);
+    if (length < text.size()) whole_ = false;
     Number(static_cast<uint32_t>(length));
     const auto* bytes = reinterpret_cast<const std::byte*>(text.data());
     bytes_.insert(bytes_.end(), bytes, bytes + length);
@@ -65,14 +67,19 @@ class Encoder {
   template <typename T, typename Item>
   void List(const std::vector<T>& list, size_t max_count, Item item) {
     const size_t count = std::min(list.size(), max_count);
+    if (count < list.size()) whole_ = false;
     Number(static_cast<uint32_t>(count));
     for (size_t i = 0; i < count; ++i) item(list[i]);
   }
 
-  std::vector<std::byte> Take() { return std::move(bytes_); }
+  // True when nothing was cut or left out. Texts for people may be.
+  bool whole() const { return whole_; }
+  size_t size() const { return bytes_.size(); }
+  std::vector<std::byte> Take() { return std::exchange(bytes_, {}); }
 
  private:
   std::vector<std::byte> bytes_;
+  bool whole_ = true;
 };
 
 // After the first thing that is wrong every value is zero or empty, and Finish says false.

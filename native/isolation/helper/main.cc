@@ -1,42 +1,28 @@
 // rootloom-ext4 OWNER MEMORY CPU LOG   works on one ext4 filesystem for the process OWNER, confined
 //
 // It is started by native/isolation with the descriptors of helper_setup.h, says Hello, takes one request, and ends
-// with its answer. See messages.h for what is said, and sandbox.h for what it may.
+// with its answer, or, when it has opened a tree, with its owner's end of the socket. See messages.h for what is said, and sandbox.h for what it may.
 #include <unistd.h>
 
 #include <cerrno>
-#include <chrono>
 #include <cstdlib>
 #include <ctime>
 #include <new>
 
 #include "native/isolation/frame.h"
 #include "native/isolation/helper/operations.h"
+#include "native/isolation/helper/owner.h"
 #include "native/isolation/helper/remote_device.h"
 #include "native/isolation/helper/sandbox.h"
+#include "native/isolation/helper/tree_server.h"
 #include "native/isolation/helper_setup.h"
 
 namespace rootloom {
 namespace {
 
 constexpr int kExitUsage = 64;
-constexpr auto kProgressInterval = std::chrono::milliseconds(50);
 
 Status Send(HelperMessage kind, std::span<const std::byte> payload) { return SendFrame(kControlFd, kind, payload); }
-
-class ProgressSender {
- public:
-  void operator()(const Progress& progress) {
-    const auto now = std::chrono::steady_clock::now();
-    if (now - last_ < kProgressInterval) return;
-    last_ = now;
-    // An owner that is gone ends this process by other means.
-    [[maybe_unused]] const Status ignored = Send(HelperMessage::kProgress, EncodeProgress(progress));
-  }
-
- private:
-  std::chrono::steady_clock::time_point last_{};
-};
 
 // The owner makes the overlay, over the one device that there is.
 Result<std::shared_ptr<Device>> MakeScratch(const std::shared_ptr<Device>& base) {
@@ -52,18 +38,19 @@ Result<std::shared_ptr<Device>> MakeScratch(const std::shared_ptr<Device>& base)
                                                                           .writable = true}));
 }
 
+void Announce(std::span<const Range> ranges) {
+  // An owner that is gone ends this process by other means.
+  [[maybe_unused]] const Status ignored = Send(HelperMessage::kPrefetch, EncodePrefetch(ranges));
+}
+
 // target_socket is where the target is, if there is one.
 HelperAnswer Answer(HelperRequest request, UniqueFd target_socket) {
-  const auto announce = [](std::span<const Range> ranges) {
-    [[maybe_unused]] const Status ignored = Send(HelperMessage::kPrefetch, EncodePrefetch(ranges));
-  };
+  Owner owner(kControlFd);
   HelperTask task{
       .request = std::move(request),
       .make_scratch = MakeScratch,
-      .give_entries =
-          [](const std::vector<WalkEntry>& entries) { return Send(HelperMessage::kEntries, EncodeEntries(entries)); },
       .give_runs = [](std::span<const ContentRun> runs) { return Send(HelperMessage::kRuns, EncodeRuns(runs)); }};
-  const auto device = std::make_shared<RemoteDevice>(UniqueFd(kDiskFd), task.request.device, announce);
+  const auto device = std::make_shared<RemoteDevice>(UniqueFd(kDiskFd), task.request.device, Announce);
   task.device = device;
   std::shared_ptr<RemoteDevice> target;
   if (task.request.target) {
@@ -71,7 +58,7 @@ HelperAnswer Answer(HelperRequest request, UniqueFd target_socket) {
     task.target = target;
   }
   try {
-    HelperAnswer answer = RunOperation(task, {.stop = {}, .report = ProgressSender()});
+    HelperAnswer answer = RunOperation(task, owner.Context());
     if (!answer.ok()) return answer;
     ROOTLOOM_RETURN_IF_ERROR(device->SendGathered());
     if (target != nullptr) ROOTLOOM_RETURN_IF_ERROR(target->SendGathered());
@@ -81,11 +68,28 @@ HelperAnswer Answer(HelperRequest request, UniqueFd target_socket) {
   }
 }
 
+Status ServeTree(const HelperRequest& request) {
+  Owner owner(kControlFd);
+  const auto device = std::make_shared<RemoteDevice>(UniqueFd(kDiskFd), request.device, Announce,
+                                                     [&owner] { owner.Listen(); });
+  const TreeOptions options{.writable = request.device.writable, .time = request.tree_time};
+  Result<std::shared_ptr<Ext4Tree>> tree = Status::Errno("open the tree of", request.device.name, ENOMEM);
+  try {
+    tree = Ext4Tree::Open(device, options, owner.Context());
+  } catch (const std::bad_alloc&) {
+    // As it was set.
+  }
+  const HelperAnswer answer = tree.ok() ? HelperAnswer(HelperValue(uint64_t{0})) : HelperAnswer(tree.status());
+  ROOTLOOM_RETURN_IF_ERROR(Send(HelperMessage::kAnswer, EncodeAnswer(answer)));
+  return tree.ok() ? TreeServer(*tree, owner).Serve() : Status::Ok();
+}
+
 Status Serve() {
   ROOTLOOM_RETURN_IF_ERROR(Send(HelperMessage::kHello, EncodeHello({})));
   ROOTLOOM_ASSIGN_OR_RETURN(ReceivedFrame received, ReceiveFrame(kControlFd));
   std::optional<HelperRequest> request = DecodeRequest(received.frame.payload);
   if (received.frame.kind != HelperMessage::kRequest || !request) return Status::Corrupt("take a request", "");
+  if (request->operation == HelperOperation::kTree) return ServeTree(*request);
   return Send(HelperMessage::kAnswer, EncodeAnswer(Answer(*std::move(request), std::move(received.passed))));
 }
 

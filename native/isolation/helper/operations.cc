@@ -1,30 +1,15 @@
 #include "native/isolation/helper/operations.h"
 
 #include "native/block/memory_device.h"
-#include "native/ext4/tree.h"
 
 namespace rootloom {
 
 namespace {
 
-constexpr size_t kEntriesAtOnce = 256;
-
 template <typename T>
 HelperAnswer ToAnswer(Result<T> result) {
   if (!result.ok()) return result.status();
   return HelperValue(std::move(result).value());
-}
-
-Result<uint64_t> Walk(const HelperTask& task, const CallContext& context) {
-  ROOTLOOM_ASSIGN_OR_RETURN(const auto tree, Ext4Tree::Open(task.device, {}, context));
-  ROOTLOOM_ASSIGN_OR_RETURN(const auto walk, tree->StartWalk(task.request.path, task.request.detail, context));
-  uint64_t count = 0;
-  for (;;) {
-    ROOTLOOM_ASSIGN_OR_RETURN(const std::vector<WalkEntry> entries, tree->NextOfWalk(*walk, kEntriesAtOnce, context));
-    if (entries.empty()) return count;
-    count += entries.size();
-    ROOTLOOM_RETURN_IF_ERROR(task.give_entries(entries));
-  }
 }
 
 Result<RebuildReport> RebuildOn(const HelperTask& task, const CallContext& context) {
@@ -58,12 +43,12 @@ HelperAnswer RunOperation(const HelperTask& task, const CallContext& context) {
       return ToAnswer(MinimumSize(task.device, task.make_scratch, context));
     case HelperOperation::kSizeForFree:
       return ToAnswer(SizeForFreeSpace(task.device, request.free_space, context));
-    case HelperOperation::kWalk:
-      return ToAnswer(Walk(task, context));
     case HelperOperation::kRebuild:
       return ToAnswer(RebuildOn(task, context));
     case HelperOperation::kRebuiltSize:
       return ToAnswer(RebuiltSize(task.device, request.free_space.available_bytes, MakeMemoryDevice, context));
+    case HelperOperation::kTree:
+      break;
   }
   return Status::Invalid("run the helper", "its operation is unknown");
 }

@@ -1,10 +1,9 @@
-// RunOperation: what the helper does for its owner, as native/ext4 does it in this process.
+// RunOperation: what the helper does once for its owner, as native/ext4 does it in this process.
 #pragma once
 
 #include <functional>
 #include <memory>
 #include <span>
-#include <vector>
 
 #include "native/isolation/messages.h"
 
@@ -15,11 +14,11 @@ struct HelperTask {
   std::shared_ptr<Device> device;
   std::shared_ptr<Device> target;  // null unless the request has one
   ScratchFactory make_scratch;
-  // Each takes a part of what is found for the owner; a failure ends the operation.
-  std::function<Status(const std::vector<WalkEntry>&)> give_entries;
+  // Takes a part of what is found for the owner; a failure ends the operation.
   std::function<Status(std::span<const ContentRun>)> give_runs;
 };
 
+// Everything but a tree.
 HelperAnswer RunOperation(const HelperTask& task, const CallContext& context);
 
 }  // namespace rootloom

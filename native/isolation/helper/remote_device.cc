@@ -92,6 +92,7 @@ Status RemoteDevice::ReceiveBytes(void* bytes, size_t length) {
 
 Status RemoteDevice::Send(const Call& call) {
   if (broken_) return Broken("it broke the protocol");
+  on_use_();
   const nbd::RequestHeader header{.flags = call.flags,
                                   .command = static_cast<uint16_t>(call.command),
                                   .cookie = ++last_cookie_,

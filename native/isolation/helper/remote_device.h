@@ -23,11 +23,15 @@ class ExtentList;
 // be the first to tell: SendGathered at the latest, which has to be the last.
 class RemoteDevice final : public Device {
  public:
-  // announce is given what will be read, for the owner.
+  // announce is given what will be read, for the owner; on_use is called before each request.
   using Announce = std::function<void(std::span<const Range>)>;
   RemoteDevice(
-      UniqueFd socket, DeviceFacts facts, Announce announce = [](std::span<const Range>) {})
-      : socket_(std::move(socket)), facts_(std::move(facts)), announce_(std::move(announce)) {}
+      UniqueFd socket, DeviceFacts facts, Announce announce = [](std::span<const Range>) {},
+      std::function<void()> on_use = [] {})
+      : socket_(std::move(socket)),
+        facts_(std::move(facts)),
+        announce_(std::move(announce)),
+        on_use_(std::move(on_use)) {}
 
   std::string name() const override { return facts_.name; }
   uint64_t size_bytes() const override { return facts_.size_bytes; }
@@ -66,6 +70,7 @@ class RemoteDevice final : public Device {
   const UniqueFd socket_;
   const DeviceFacts facts_;
   const Announce announce_;
+  const std::function<void()> on_use_;
   std::vector<std::byte> gathered_;
   uint64_t gathered_offset_bytes_ = 0;
   uint64_t last_cookie_ = 0;

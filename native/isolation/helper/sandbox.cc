@@ -43,9 +43,10 @@ Status Limit(int resource, uint64_t value, const char* name) {
 }
 
 Status LimitResources(const SandboxLimits& limits) {
+  const uint64_t cpu_seconds = limits.cpu_seconds == 0 ? RLIM_INFINITY : limits.cpu_seconds;
   ROOTLOOM_RETURN_IF_ERROR(Limit(RLIMIT_CORE, 0, "RLIMIT_CORE"));
   ROOTLOOM_RETURN_IF_ERROR(Limit(RLIMIT_NPROC, 0, "RLIMIT_NPROC"));
-  ROOTLOOM_RETURN_IF_ERROR(Limit(RLIMIT_CPU, limits.cpu_seconds, "RLIMIT_CPU"));
+  ROOTLOOM_RETURN_IF_ERROR(Limit(RLIMIT_CPU, cpu_seconds, "RLIMIT_CPU"));
   ROOTLOOM_RETURN_IF_ERROR(Limit(RLIMIT_FSIZE, limits.log_bytes, "RLIMIT_FSIZE"));
   return kSanitized ? Status::Ok() : Limit(RLIMIT_AS, limits.memory_bytes, "RLIMIT_AS");
 }

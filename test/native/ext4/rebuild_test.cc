@@ -6,7 +6,7 @@
 #include <stop_token>
 
 #include "native/block/logging_device.h"
-#include "native/ext4/tree.h"
+#include "native/ext4/ext4_tree.h"
 #include "native/ext4/tree_directory_blocks.h"
 #include "test/native/ext4/ext4_testing.h"
 

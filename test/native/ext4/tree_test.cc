@@ -1,5 +1,5 @@
 // Ext4Tree on devices in memory: directories of every depth, devices that fail, random changes.
-#include "native/ext4/tree.h"
+#include "native/ext4/ext4_tree.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

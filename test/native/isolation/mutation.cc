@@ -7,7 +7,7 @@
 
 #include "native/block/logging_device.h"
 #include "native/ext4/fsck.h"
-#include "native/ext4/tree.h"
+#include "native/ext4/ext4_tree.h"
 #include "test/native/ext4/ext4_testing.h"
 
 namespace rootloom::testing {

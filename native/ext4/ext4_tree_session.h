@@ -3,7 +3,7 @@
 
 #include <utility>
 
-#include "native/ext4/tree.h"
+#include "native/ext4/ext4_tree.h"
 #include "native/ext4/tree_store.h"
 
 namespace rootloom {

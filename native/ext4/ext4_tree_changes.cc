@@ -1,20 +1,15 @@
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <cerrno>
 
+#include "native/ext4/ext4_tree.h"
+#include "native/ext4/ext4_tree_session.h"
 #include "native/ext4/layer_applier.h"
-#include "native/ext4/tree.h"
 #include "native/ext4/tree_editor.h"
 #include "native/ext4/tree_lookup.h"
-#include "native/ext4/tree_session.h"
-#include "native/util/file_io.h"
 
 namespace rootloom {
 
 namespace {
 
-constexpr size_t kChunkBytes = 1 << 20;
 constexpr uint32_t kFilePermissions = 0644;
 constexpr uint32_t kDirectoryPermissions = 0755;
 constexpr uint32_t kSymlinkPermissions = 0777;
@@ -69,31 +64,18 @@ Status GiveUp(Failure outside, std::optional<Failure>& kept) {
   return Status::Cancelled("change the files");
 }
 
-// The data of a host file; what the host has as holes is not read.
-Result<uint64_t> CopyHostFile(int host_fd, const std::string& host_path, ContentWriter& writer,
-                              std::optional<Failure>& host_failure, const CallContext& context) {
-  struct stat info;
-  if (::fstat(host_fd, &info) != 0) return GiveUp(Status::Errno("stat", host_path, errno).failure(), host_failure);
-  if (!S_ISREG(info.st_mode)) {
-    return GiveUp(Refusal("copy in", host_path, "it is not a regular file", S_ISDIR(info.st_mode) ? EISDIR : EINVAL),
-                  host_failure);
-  }
-  const auto size_bytes = static_cast<uint64_t>(info.st_size);
-  std::vector<std::byte> buffer(std::min<uint64_t>(kChunkBytes, size_bytes));
-  for (uint64_t offset = 0; offset < size_bytes;) {
+// All that the source has.
+Result<uint64_t> Fill(ContentSource& source, ContentWriter& writer, std::optional<Failure>& source_failure,
+                      const CallContext& context) {
+  for (;;) {
     ROOTLOOM_RETURN_IF_ERROR(context.CheckStopped("copy a file in"));
-    const off_t data = ::lseek(host_fd, static_cast<off_t>(offset), SEEK_DATA);
-    if (data < 0 && errno == ENXIO) break;
-    // Where holes cannot be asked for, everything is data.
-    if (data > 0) offset = std::min(static_cast<uint64_t>(data), size_bytes);
-    const auto chunk = std::span(buffer).first(std::min<uint64_t>(buffer.size(), size_bytes - offset));
-    const Status read = PreadAll(host_fd, chunk, offset, host_path);
-    if (!read.ok()) return GiveUp(read.failure(), host_failure);
-    ROOTLOOM_RETURN_IF_ERROR(writer.Write(offset, chunk));
-    offset += chunk.size();
-    context.report({.step = "copy in", .done = offset, .total = size_bytes});
+    const Result<ContentSource::Piece> piece = source.Next(context);
+    if (!piece.ok()) return GiveUp(piece.status().failure(), source_failure);
+    if (piece->data.empty()) return source.size_bytes();
+    ROOTLOOM_RETURN_IF_ERROR(writer.Write(piece->offset_bytes, piece->data));
+    context.report(
+        {.step = "copy in", .done = piece->offset_bytes + piece->data.size(), .total = source.size_bytes()});
   }
-  return size_bytes;
 }
 
 // The damage that holds while a change runs, so that it stays when the change is left by an exception.
@@ -113,9 +95,11 @@ Status Ext4Tree::Edit(const CallContext& context, const std::function<Status(Tre
   return status;
 }
 
-Status Ext4Tree::WriteContent(const std::string& path, const NewFile& file, const FillContent& fill,
+Status Ext4Tree::WriteContent(const std::string& path, ContentSource& source, const NewFile& file,
                               const CallContext& context) {
-  return Edit(context, [&](TreeEditor& editor) -> Status {
+  std::optional<Failure> source_failure;
+  const FillContent fill = [&](ContentWriter& writer) { return Fill(source, writer, source_failure, context); };
+  Status status = Edit(context, [&](TreeEditor& editor) -> Status {
     TreeStore& store = editor.store();
     const LastLink last = file.replace ? LastLink::kKeep : LastLink::kFollow;
     ROOTLOOM_ASSIGN_OR_RETURN(const Place place, PlaceFor(store, "write", path, {.last = last}));
@@ -130,25 +114,7 @@ Status Ext4Tree::WriteContent(const std::string& path, const NewFile& file, cons
     ROOTLOOM_RETURN_IF_ERROR(editor.MakeFile(place.parent, place.name, attributes, fill).status());
     return editor.Touch(place.parent);
   });
-}
-
-Status Ext4Tree::WriteFile(const std::string& path, std::span<const std::byte> data, const NewFile& file,
-                           const CallContext& context) {
-  const auto fill = [data](ContentWriter& writer) -> Result<uint64_t> {
-    ROOTLOOM_RETURN_IF_ERROR(writer.Write(0, data));
-    return uint64_t{data.size()};
-  };
-  return WriteContent(path, file, fill, context);
-}
-
-Status Ext4Tree::CopyIn(int host_fd, const std::string& host_path, const std::string& path, const NewFile& file,
-                        const CallContext& context) {
-  std::optional<Failure> host_failure;
-  const auto fill = [&](ContentWriter& writer) {
-    return CopyHostFile(host_fd, host_path, writer, host_failure, context);
-  };
-  Status status = WriteContent(path, file, fill, context);
-  return host_failure.has_value() ? Status(*std::move(host_failure)) : status;
+  return source_failure.has_value() ? Status(*std::move(source_failure)) : status;
 }
 
 Status Ext4Tree::MakeDirectory(const std::string& path, const AttributeChange& attributes, bool parents,
@@ -277,10 +243,10 @@ Status Ext4Tree::Rename(const std::string& from, const std::string& to, const Ca
   });
 }
 
-Result<LayerReport> Ext4Tree::ApplyLayer(const std::string& blob_path, const LayerOptions& options,
+Result<LayerReport> Ext4Tree::ApplyLayer(ContentSource& blob, const LayerOptions& options,
                                          const CallContext& context) {
   ROOTLOOM_ASSIGN_OR_RETURN(Session session, Enter(Purpose::kChange, context));
-  ROOTLOOM_ASSIGN_OR_RETURN(LayerReader reader, LayerReader::Open(blob_path, context));
+  ROOTLOOM_ASSIGN_OR_RETURN(LayerReader reader, LayerReader::Open(blob, context));
   change_count_ += 1;
   LayerApplier applier(session.store());
   damage_ = OutOfMemory();
@@ -299,13 +265,15 @@ Status Ext4Tree::Flush(const CallContext& context) {
   return FlushInTurn();
 }
 
-Status Ext4Tree::Close(const CallContext& context) {
+Result<bool> Ext4Tree::Finish(const CallContext& context) {
   ROOTLOOM_ASSIGN_OR_RETURN(const Session session, Enter(Purpose::kRead, context));
   filesystem_->SetContext({});
-  const Status status = writable_ && !damage_.has_value() ? FlushInTurn() : Status::Ok();
+  const bool sound = !damage_.has_value();
+  const Status status = writable_ && sound ? FlushInTurn() : Status::Ok();
   store_ = nullptr;
   filesystem_ = nullptr;
-  return status;
+  if (!status.ok()) return status;
+  return sound;
 }
 
 }  // namespace rootloom
