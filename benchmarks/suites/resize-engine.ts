@@ -46,7 +46,7 @@ async function makeDisk(bench: Bench, size: number, tar?: string): Promise<Overl
   const disk = bench.cleaner.use('a disk', await overlayOver(bench, zeros, size));
   await ext4.mkfs(disk, IDENTITY);
   if (tar !== undefined) {
-    await using tree = await openTree(disk, { writable: true });
+    await using tree = await openTree(disk, { writable: true, isolation: 'none' });
     await tree.applyLayer(tar);
   }
   await disk.freeze();

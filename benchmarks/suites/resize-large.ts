@@ -43,7 +43,7 @@ async function makeImage({ folder, quick, cleaner }: Bench): Promise<string> {
     await copyDeviceToFile(rootfs.device, raw);
   }
   await using device = await openFileDevice(raw, { writable: true });
-  await using tree = await openTree(device, { writable: true });
+  await using tree = await openTree(device, { writable: true, isolation: 'none' });
   const content = Buffer.alloc(FILE_BYTES);
   for (let at = 0; at < content.length; at += 1) content[at] = 1 + ((at * 2_654_435_761) % 255);
   const count = Math.ceil((quick ? CONTENT_BYTES / 100 : CONTENT_BYTES) / FILE_BYTES);

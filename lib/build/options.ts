@@ -1,8 +1,7 @@
 /** What a template is built from, and how. */
 import type { CallOptions } from '../native/call.js';
-import type { Isolation } from '../native/isolation.js';
+import { type Isolation, validateIsolation } from '../native/isolation.js';
 import { type DiskRequest, validateDiskRequest } from '../rootfs/disk-request.js';
-import { validateIsolation } from '../rootfs/isolation.js';
 import type { ProvisioningOptions } from '../rootfs/provisioning/files.js';
 import { CHECK_POLICIES, type CheckPolicy } from '../rootfs/soundness.js';
 import { type Strategy, validateStrategy } from '../rootfs/strategy.js';

@@ -5,16 +5,8 @@
  * make a filesystem that does harm) and when its header is the one that was recorded as it was sealed, clean.
  */
 import type { Build } from '../artifact/build.js';
-import { ISOLATIONS, type Isolation } from '../native/isolation.js';
+import type { Isolation } from '../native/isolation.js';
 import { digestBytes } from '../util/digest.js';
-
-/** Throws TypeError for what is no isolation. */
-export function validateIsolation(isolation: unknown): asserts isolation is Isolation | undefined {
-  if (isolation === undefined || (ISOLATIONS as readonly unknown[]).includes(isolation)) return;
-  throw new TypeError(
-    `Cannot use isolation ${String(isolation)}: it must be one of ${ISOLATIONS.join(', ')}`,
-  );
-}
 
 /** True for what is recorded of a disk that only this library has written. */
 export function isPristine(build: Build): boolean {

@@ -7,12 +7,12 @@ import type { Device } from '../native/device.js';
 import { ext4 } from '../native/ext4.js';
 import { type Ext4Tree, openTree, type TreeOptions } from '../native/ext4-tree.js';
 import type { Ext4Stats, FsckOptions, FsckReport } from '../native/ext4-types.js';
-import type { EngineOptions, Isolation } from '../native/isolation.js';
+import { type EngineOptions, type Isolation, validateIsolation } from '../native/isolation.js';
 import { createOverlay } from '../native/overlay.js';
 import type { Store } from '../storage/store.js';
 import { Cleaner } from '../util/cleaner.js';
 import { DISK_BLOCK_BYTES } from './disk-request.js';
-import { isolationOf, validateIsolation } from './isolation.js';
+import { isolationOf } from './isolation.js';
 
 /** The signal aborts the opening. */
 export interface OpenRootfsOptions extends CallOptions {

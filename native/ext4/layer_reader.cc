@@ -2,6 +2,7 @@
 
 #include <archive.h>
 #include <archive_entry.h>
+#include <iconv.h>
 #include <locale.h>
 
 #include <array>
@@ -102,6 +103,13 @@ void ReadXattrs(archive_entry* entry, std::vector<Xattr>& attributes) {
 }
 
 }  // namespace
+
+void PrepareForLayers() {
+  // libarchive asks for the way between the set of a pax header and that of the "C" locale.
+  for (const auto& [to, from] : {std::pair("ANSI_X3.4-1968", "UTF-8"), std::pair("UTF-8", "ANSI_X3.4-1968")}) {
+    if (const iconv_t way = iconv_open(to, from); way != reinterpret_cast<iconv_t>(-1)) iconv_close(way);
+  }
+}
 
 class LayerReader::Streams {
  public:

@@ -52,6 +52,8 @@ enum class HelperMessage : uint8_t {
 };
 
 inline constexpr size_t kMaxRunsAtOnce = 1 << 16;
+// Of all parts of a list together: what a helper may make its owner keep.
+inline constexpr size_t kMaxListBytes = size_t{256} << 20;
 // Of content in one message: what a socket takes at once, so that nobody is held up in the middle of one.
 inline constexpr size_t kMaxContentBytes = 64 << 10;
 

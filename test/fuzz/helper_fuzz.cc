@@ -10,6 +10,7 @@
 
 #include "native/isolation/frame.h"
 #include "native/isolation/messages.h"
+#include "native/isolation/tree/soundness.h"
 
 namespace {
 
@@ -33,6 +34,24 @@ void CheckJourney(const Bytes& payload, Decode decode, Encode encode) {
   Require(encode(*twice) == bytes, "a message changes on its way");
 }
 
+template <typename Element>
+void CheckPart(const Bytes& payload) {
+  using List = std::vector<Element>;
+  CheckJourney(payload, DecodePart<List>, [](const List& list) { return *EncodePart(list); });
+  const auto list = DecodePart<List>(payload);
+  if constexpr (std::is_same_v<Element, WalkEntry>) {
+    if (list) WalkSoundness("/", WalkDetail::kDigest).Take(*list);
+  }
+}
+
+template <typename Value>
+void CheckTreeAnswer(const Bytes& payload) {
+  CheckJourney(payload, DecodeTreeAnswer<Value>,
+               [](const Result<Value>& result) { return *EncodeTreeAnswer(result); });
+  const auto answer = DecodeTreeAnswer<Value>(payload);
+  if (answer && answer->ok()) [[maybe_unused]] const bool sound = IsSound(answer->value());
+}
+
 void CheckFrame(const Frame& frame, HelperOperation operation) {
   Require(frame.payload.size() <= MaxPayloadBytes(frame.kind), "a payload longer than its kind allows");
   switch (frame.kind) {
@@ -44,13 +63,29 @@ void CheckFrame(const Frame& frame, HelperOperation operation) {
       return CheckJourney(frame.payload, DecodeProgress, EncodeProgress);
     case HelperMessage::kPrefetch:
       return CheckJourney(frame.payload, DecodePrefetch, EncodePrefetch);
-    case HelperMessage::kEntries:
-      return CheckJourney(frame.payload, DecodeEntries, EncodeEntries);
     case HelperMessage::kRuns:
       return CheckJourney(frame.payload, DecodeRuns, [](const auto& runs) { return EncodeRuns(runs); });
     case HelperMessage::kAnswer:
+      CheckTreeAnswer<FileStat>(frame.payload);
+      CheckTreeAnswer<std::string>(frame.payload);
+      CheckTreeAnswer<LayerReport>(frame.payload);
+      CheckTreeAnswer<std::vector<ListedFile>>(frame.payload);
+      CheckTreeAnswer<std::vector<WalkEntry>>(frame.payload);
+      CheckTreeAnswer<Nothing>(frame.payload);
       return CheckJourney(
           frame.payload, [operation](const Bytes& bytes) { return DecodeAnswer(bytes, operation); }, EncodeAnswer);
+    case HelperMessage::kContent:
+      return CheckJourney(frame.payload, DecodeContent, [](const Content& content) {
+        return EncodeContent(content.offset_bytes, content.data);
+      });
+    case HelperMessage::kPart:
+      CheckPart<ListedFile>(frame.payload);
+      CheckPart<Xattr>(frame.payload);
+      return CheckPart<WalkEntry>(frame.payload);
+    // What the helper takes of its owner, who is trusted.
+    case HelperMessage::kCall:
+    case HelperMessage::kCancel:
+    case HelperMessage::kMore:
     case HelperMessage::kScratch:
       return;
   }

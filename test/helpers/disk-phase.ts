@@ -44,7 +44,7 @@ export class DiskPhase implements Phase {
     if (parent === undefined)
       await ext4.mkfs(disk.overlay, { uuid: UUID, hashSeed: UUID, time: 1 }, { signal });
     {
-      await using tree = await openTree(disk.overlay, { writable: true });
+      await using tree = await openTree(disk.overlay, { writable: true, isolation: 'none' });
       await tree.writeFile('/file', this.#content);
     }
     await this.#at('written', context);

@@ -30,7 +30,7 @@ export async function makeMountableBuild(
   {
     await using device = await openFileDevice(image, { create: SIZE });
     await ext4.mkfs(device, { uuid: UUID, hashSeed: UUID });
-    await using tree = await openTree(device, { writable: true });
+    await using tree = await openTree(device, { writable: true, isolation: 'none' });
     await tree.mkdir('/srv');
     await tree.writeFile('/srv/blob', blob);
     await tree.writeFile('/srv/secret', 'nobody reads this\n', { mode: 0o600 });

@@ -52,7 +52,7 @@ const CHANGES: Change[] = [
 ];
 
 async function digestsOf(device: Device): Promise<FileDigest[]> {
-  await using tree = await openTree(device);
+  await using tree = await openTree(device, { isolation: 'none' });
   const files: FileDigest[] = [];
   for await (const file of tree.digest('/')) files.push(file);
   return files;

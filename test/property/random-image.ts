@@ -194,7 +194,11 @@ const STEPS = [3, 15, 40, 80] as const;
 
 async function fill(file: string, random: Random): Promise<void> {
   await using device = await openFileDevice(file, { writable: true });
-  await using tree = await openTree(device, { writable: true, timeNs: 1_700_000_000_000_000_000n });
+  await using tree = await openTree(device, {
+    writable: true,
+    isolation: 'none',
+    timeNs: 1_700_000_000_000_000_000n,
+  });
   await new Filler(tree, random, path.dirname(file)).fill(random.pick(STEPS));
 }
 

@@ -201,7 +201,7 @@ export class Scenario {
     if (isFree(request) && availableBytes < request.free)
       throw new Error(`Only ${availableBytes} bytes are free`);
     await this.#checkWithStockTool(device);
-    await using tree = await openTree(device);
+    await using tree = await openTree(device, { isolation: 'none' });
     const files: FileDigest[] = [];
     const everything = { atime: true, ctime: true, birthtime: true, generation: true };
     const differences = compareTrees(recorded(old.files), recording(tree, files), everything);

@@ -9,6 +9,7 @@
 #include <ctime>
 #include <new>
 
+#include "native/ext4/layer_reader.h"
 #include "native/isolation/frame.h"
 #include "native/isolation/helper/operations.h"
 #include "native/isolation/helper/owner.h"
@@ -94,7 +95,9 @@ Status Serve() {
 }
 
 int Main(const unsigned long long (&arguments)[kHelperArgumentCount]) {
-  ::tzset();  // Reads a file, which is not allowed later; the C library asks for it once, even for UTC.
+  // Both read files, once, which is not allowed later: for times, even in UTC, and for the names in layers.
+  ::tzset();
+  PrepareForLayers();
   const SandboxLimits limits{.memory_bytes = arguments[1], .cpu_seconds = arguments[2], .log_bytes = arguments[3]};
   const Status confined = Confine(limits, static_cast<int>(arguments[0]));
   if (confined.ok()) return Serve().ok() ? 0 : 1;

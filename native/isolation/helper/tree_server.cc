@@ -87,6 +87,7 @@ template <typename Element>
 Status TreeServer::SendParts(std::vector<Element>& list) {
   Encoder sized;
   size_t begin = 0;
+  size_t sent_bytes = 0;
   for (size_t i = 0; i < list.size(); ++i) {
     Fields(sized, list[i]);
     if (sized.size() < kPartBytes) continue;
@@ -94,6 +95,8 @@ Status TreeServer::SendParts(std::vector<Element>& list) {
                                     std::move_iterator(list.begin() + static_cast<ptrdiff_t>(i + 1)));
     const std::optional<std::vector<std::byte>> bytes = EncodePart(part);
     if (!bytes || bytes->size() > MaxPayloadBytes(HelperMessage::kPart)) return TooLarge();
+    sent_bytes += bytes->size();
+    if (sent_bytes > kMaxListBytes) return TooLarge();
     ROOTLOOM_RETURN_IF_ERROR(owner_.Send(HelperMessage::kPart, *bytes));
     sized = Encoder();
     begin = i + 1;

@@ -229,7 +229,7 @@ class IsolatedTree::Walk final : public TreeWalk {
 Result<std::shared_ptr<TreeWalk>> IsolatedTree::StartWalk(const std::string& path, WalkDetail detail,
                                                           const CallContext& context) {
   ROOTLOOM_ASSIGN_OR_RETURN(const uint64_t number, Ask(context, kStartWalkCall, path, detail));
-  return std::shared_ptr<TreeWalk>(std::make_shared<Walk>(shared_from_this(), number, WalkSoundness(path, detail)));
+  return std::shared_ptr<TreeWalk>(std::make_shared<Walk>(shared_from_this(), number, WalkSoundness(WalkStartOf(path), detail)));
 }
 
 void IsolatedTree::Forget(uint64_t walk) {

@@ -1,6 +1,7 @@
 #include "native/isolation/tree/soundness.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace rootloom {
 
@@ -68,16 +69,16 @@ bool IsSound(const std::string& target) {
   return target.size() <= kMaxSymlinkBytes && target.find('\0') == target.npos;
 }
 
-WalkSoundness::WalkSoundness(std::string_view path, WalkDetail detail) : start_(WalkStartOf(path)), detail_(detail) {}
-
 bool WalkSoundness::Take(const std::vector<WalkEntry>& entries) {
-  return std::all_of(entries.begin(), entries.end(), [this](const WalkEntry& entry) { return IsSound(entry); });
+  return std::all_of(entries.begin(), entries.end(), [this](const WalkEntry& entry) {
+    const bool is_start = !std::exchange(started_, true);
+    return (is_start ? entry.path == start_ : IsBelowStart(entry.path)) && IsSound(entry);
+  });
 }
 
-bool WalkSoundness::IsInside(std::string_view path) const {
-  if (path == start_) return true;
+bool WalkSoundness::IsBelowStart(std::string_view path) const {
   const std::string_view folder = start_ == "/" ? std::string_view() : std::string_view(start_);
-  if (!path.starts_with(folder)) return false;
+  if (!path.starts_with(folder) || path.size() == folder.size()) return false;
   for (std::string_view rest = path.substr(folder.size()); !rest.empty();) {
     const size_t end = std::min(rest.find('/', 1), rest.size());
     if (rest.front() != '/' || !IsName(rest.substr(1, end - 1))) return false;
@@ -89,10 +90,10 @@ bool WalkSoundness::IsInside(std::string_view path) const {
 bool WalkSoundness::IsSound(const WalkEntry& entry) const {
   const bool is_link = entry.stat.type == FileType::kSymlink;
   const bool has_digest = detail_ == WalkDetail::kDigest && entry.stat.type == FileType::kRegular;
-  return IsInside(entry.path) && (entry.hard_link.empty() || IsInside(entry.hard_link)) &&
+  return (entry.hard_link.empty() || entry.hard_link == start_ || IsBelowStart(entry.hard_link)) &&
          rootloom::IsSound(entry.stat) && rootloom::IsSound(entry.xattrs) &&
          (is_link ? rootloom::IsSound(entry.link_target) : entry.link_target.empty()) &&
-         (has_digest ? IsSha256(entry.sha256) : entry.sha256.empty()) &&
+         (has_digest ? IsSha256(entry.content_digest) : entry.content_digest.empty()) &&
          AreInOrder(entry.stored, entry.stat.size_bytes);
 }
 

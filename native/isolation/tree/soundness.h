@@ -4,7 +4,9 @@
 // said is true, nobody can know: the image may say the same.
 #pragma once
 
+#include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "native/isolation/tree/tree_calls.h"
@@ -23,20 +25,20 @@ inline bool IsSound(const Nothing&) { return true; }
 inline bool IsSound(uint64_t) { return true; }
 inline bool IsSound(bool) { return true; }
 
-// What one walk gives, entry by entry.
+// What one walk gives, entry by entry: first where it began, then what is below.
 class WalkSoundness {
  public:
-  // path is where the walk was to begin.
-  WalkSoundness(std::string_view path, WalkDetail detail);
+  // start is the path that its first entry has to have: see WalkStartOf.
+  WalkSoundness(std::string start, WalkDetail detail) : start_(std::move(start)), detail_(detail) {}
   bool Take(const std::vector<WalkEntry>& entries);
 
  private:
   bool IsSound(const WalkEntry& entry) const;
-  // Whether the path is that of the start or below it.
-  bool IsInside(std::string_view path) const;
+  bool IsBelowStart(std::string_view path) const;
 
   std::string start_;
   WalkDetail detail_;
+  bool started_ = false;
 };
 
 }  // namespace rootloom

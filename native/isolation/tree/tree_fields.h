@@ -117,7 +117,7 @@ void Fields(Archive& archive, T& entry) {
   archive.Text(entry.link_target, kMaxSymlinkBytes);
   archive.Text(entry.hard_link, kMaxValueBytes);
   archive.List(entry.xattrs, kMaxListLength, [&](auto& attribute) { Fields(archive, attribute); });
-  archive.Text(entry.sha256, kMaxWordsBytes);
+  archive.Text(entry.content_digest, kMaxWordsBytes);
   archive.List(entry.stored, kMaxListLength, [&](auto& range) { Fields(archive, range); });
 }
 

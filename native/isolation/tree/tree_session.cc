@@ -15,8 +15,6 @@ constexpr uint32_t kDiskThreads = 2;
 constexpr auto kTakingBack = std::chrono::milliseconds(25);
 // What the helper may use of the processor after that.
 constexpr auto kCpuTakingBack = std::chrono::seconds(5);
-// Of lists: what a helper may make its owner keep.
-constexpr size_t kMaxPartsBytes = size_t{1} << 30;
 
 }  // namespace
 
@@ -178,7 +176,7 @@ Status TreeSession::Handle(Exchange& exchange, const Frame& frame) {
     case HelperMessage::kPart: {
       const TreeTraffic& traffic = exchange.traffic;
       exchange.part_bytes += frame.payload.size();
-      if (traffic.take_part && exchange.part_bytes <= kMaxPartsBytes && traffic.take_part(frame.payload)) {
+      if (traffic.take_part && exchange.part_bytes <= kMaxListBytes && traffic.take_part(frame.payload)) {
         return Status::Ok();
       }
       return EndFor("a part of a list");

@@ -1,4 +1,4 @@
-/** Ext4Tree: reading and changing the files of an image. */
+/** Ext4Tree: reading and changing the files of an image, in this process and in a helper. */
 import {
   closeSync,
   existsSync,
@@ -13,6 +13,7 @@ import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { openFileDevice } from '../../../lib/native/device.js';
 import { type Ext4Tree, openTree } from '../../../lib/native/ext4-tree.js';
+import { ISOLATIONS } from '../../../lib/native/isolation.js';
 import {
   collect,
   debugfs,
@@ -27,21 +28,6 @@ import {
   TestImage,
 } from './tree-testing.js';
 
-/** Changes an image, lets e2fsck and a kernel look at it, and opens it again for reading. */
-async function changed(change: (tree: Ext4Tree) => Promise<void>, look?: (tree: Ext4Tree) => Promise<void>) {
-  using folder = scratchFolder();
-  const image = await TestImage.create(folder.path);
-  await change(image.tree);
-  await image.closeAndCheck();
-  const device = await openFileDevice(image.path);
-  const tree = await openTree(device);
-  await device.close();
-  await look?.(tree);
-  const facts = await factsOf(tree);
-  await tree.close();
-  expect(factsOfMount(image.path, folder.path, facts)).toEqual(facts);
-}
-
 const errno = (number: number) => ({ code: 'INVALID_ARGUMENT', context: { errno: number } });
 const EBUSY = 16;
 const EEXIST = 17;
@@ -51,6 +37,22 @@ const EINVAL = 22;
 const ENAMETOOLONG = 36;
 const ENOTEMPTY = 39;
 const ELOOP = 40;
+
+describe.each(ISOLATIONS)('with isolation "%s"', (isolation) => {
+/** Changes an image, lets e2fsck and a kernel look at it, and opens it again for reading. */
+async function changed(change: (tree: Ext4Tree) => Promise<void>, look?: (tree: Ext4Tree) => Promise<void>) {
+  using folder = scratchFolder();
+  const image = await TestImage.create(folder.path, { isolation });
+  await change(image.tree);
+  await image.closeAndCheck();
+  const device = await openFileDevice(image.path);
+  const tree = await openTree(device, { isolation });
+  await device.close();
+  await look?.(tree);
+  const facts = await factsOf(tree);
+  await tree.close();
+  expect(factsOfMount(image.path, folder.path, facts)).toEqual(facts);
+}
 
 describe('Ext4Tree.writeFile', () => {
   it('makes files, 0644 and root, stamped with the time of the tree', async () => {
@@ -125,7 +127,7 @@ describe('Ext4Tree.writeFile', () => {
 
   it('that does not fit is NO_SPACE and leaves the old content', async () => {
     using folder = scratchFolder();
-    const image = await TestImage.create(folder.path, { size: 16 * MIB });
+    const image = await TestImage.create(folder.path, { size: 16 * MIB, isolation });
     await image.tree.writeFile('/a', 'old');
     const before = await factsOf(image.tree);
     const tooMuch = Buffer.alloc(32 * MIB, 'x');
@@ -162,7 +164,7 @@ describe('Ext4Tree.copyIn and copyOut', () => {
     const source = path.join(folder.path, 'source');
     writeFileSync(source, '');
     truncateSync(source, 4 * 1024 ** 4);
-    const image = await TestImage.create(folder.path);
+    const image = await TestImage.create(folder.path, { isolation });
     await image.tree.copyIn(source, '/hole');
     const [file] = await collect(image.tree.digest('/hole'));
     expect(file).toMatchObject({ size: 4 * 1024 ** 4, stored: [] });
@@ -195,7 +197,7 @@ describe('Ext4Tree.copyIn and copyOut', () => {
 
   it('leave nothing behind when they fail', async () => {
     using folder = scratchFolder();
-    await using image = await TestImage.create(folder.path, { size: 256 * MIB });
+    await using image = await TestImage.create(folder.path, { size: 256 * MIB, isolation });
     const target = path.join(folder.path, 'target');
     await expect(image.tree.copyOut('/missing', target)).rejects.toMatchObject({ code: 'NOT_FOUND' });
     expect(existsSync(target)).toBe(false);
@@ -379,7 +381,7 @@ describe('Ext4Tree.setXattr, getXattrs and removeXattr', () => {
 describe('Ext4Tree.remove', () => {
   it('gives back every block and inode', async () => {
     using folder = scratchFolder();
-    const image = await TestImage.create(folder.path);
+    const image = await TestImage.create(folder.path, { isolation });
     const free = (file: string) => /Free inodes: +(\d+)[\s\S]*?Free blocks: +(\d+)|$/.exec(file)?.slice(1);
     await image.tree.flush();
     const before = free(debugfs(image.path, 'show_super_stats -h'));
@@ -432,7 +434,7 @@ describe('Ext4Tree.rename', () => {
 describe('Ext4Tree paths', () => {
   it('resolve inside the image', async () => {
     using folder = scratchFolder();
-    await using image = await TestImage.create(folder.path);
+    await using image = await TestImage.create(folder.path, { isolation });
     const { tree } = image;
     await tree.mkdir('/d/e', { recursive: true });
     await tree.writeFile('/d/file', 'x');
@@ -470,7 +472,7 @@ describe('Ext4Tree paths', () => {
 describe('Ext4Tree.walk', () => {
   it('gives every file below a path, a directory first, names in order of their bytes', async () => {
     using folder = scratchFolder();
-    await using image = await TestImage.create(folder.path);
+    await using image = await TestImage.create(folder.path, { isolation });
     for (const name of ['a-b', 'a/x', 'a.b', 'B', 'ä']) await image.tree.mkdir(name, { recursive: true });
     for (let i = 0; i < 1500; ++i) await image.tree.mknod(`/a/x/${i}`, { type: 'fifo' });
     await image.tree.link('/a/x/7', '/a/link');
@@ -496,7 +498,7 @@ describe('Ext4Tree.walk', () => {
 
   it('ends when the tree is changed meanwhile, and can be left early', async () => {
     using folder = scratchFolder();
-    await using image = await TestImage.create(folder.path);
+    await using image = await TestImage.create(folder.path, { isolation });
     for (let i = 0; i < 600; ++i) await image.tree.mkdir(`/d${i}`);
     for await (const { path: first } of image.tree.walk()) {
       expect(first).toBe('/');
@@ -520,7 +522,7 @@ describe('openTree', () => {
     const file = path.join(folder.path, 'image');
     const open = async (writable: boolean) => {
       await using device = await openFileDevice(file, { writable });
-      await using tree = await openTree(device, { writable });
+      await using tree = await openTree(device, { writable, isolation });
       return (await tree.list('/')).length;
     };
     writeFileSync(file, Buffer.alloc(MIB));
@@ -548,7 +550,7 @@ describe('openTree', () => {
       const image = path.join(folder.path, `image${options.join('')}`);
       run('mke2fs', ['-q', '-F', ...options, '-d', source, image, '64M']);
       await using device = await openFileDevice(image);
-      await using tree = await openTree(device);
+      await using tree = await openTree(device, { isolation });
       expect((await tree.readFile('/small')).toString()).toBe('inline');
       expect((await tree.readFile('/big')).equals(readFileSync(`${source}/big`))).toBe(true);
       expect((await tree.list('/d')).length).toBe(300);
@@ -558,11 +560,11 @@ describe('openTree', () => {
 
   it('for reading refuses changes and writes nothing', async () => {
     using folder = scratchFolder();
-    const image = await TestImage.create(folder.path);
+    const image = await TestImage.create(folder.path, { isolation });
     await image.closeAndCheck();
     const before = readFileSync(image.path);
     await using device = await openFileDevice(image.path);
-    const tree = await openTree(device);
+    const tree = await openTree(device, { isolation });
     await expect(tree.writeFile('/x', 'x')).rejects.toMatchObject({ code: 'IO', context: { errno: 30 } });
     await expect(tree.flush()).rejects.toMatchObject({ code: 'IO', context: { errno: 30 } });
     expect(await paths(tree)).toEqual([]);
@@ -582,7 +584,7 @@ describe('openTree', () => {
       const image = path.join(folder.path, `image${options.length}`);
       run('mke2fs', ['-q', '-F', ...options, image, '64M']);
       const device = await openFileDevice(image, { writable: true });
-      const tree = await openTree(device, { writable: true });
+      const tree = await openTree(device, { writable: true, isolation });
       for (let i = 0; i < 400; ++i)
         await tree.writeFile(`/a long enough name of a file ${i}`, `content ${i}`);
       for (let i = 0; i < 390; ++i) await tree.remove(`/a long enough name of a file ${i}`);
@@ -591,4 +593,5 @@ describe('openTree', () => {
       expectClean(image);
     }
   });
+});
 });

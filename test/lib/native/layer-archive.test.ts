@@ -5,6 +5,7 @@ import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from 'nod
 import path from 'node:path';
 import { constants, gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
+import { ISOLATIONS, type Isolation } from '../../../lib/native/isolation.js';
 import { verityDigest } from '../../helpers/verity-digest.js';
 import { layerFile, type TarEntry, tar, tarEntry } from './tar-testing.js';
 import { collect, MIB, paths, scratchFolder, TestImage } from './tree-testing.js';
@@ -12,55 +13,63 @@ import { collect, MIB, paths, scratchFolder, TestImage } from './tree-testing.js
 const zstd = (content: Buffer) => execFileSync('zstd', ['-q', '-c'], { input: content, maxBuffer: 64 * MIB });
 const diffId = (archive: Buffer) => `sha256:${createHash('sha256').update(archive).digest('hex')}`;
 
-async function applied(folder: string, content: Buffer | TarEntry[]) {
-  const image = await TestImage.create(folder);
+async function applied(folder: string, content: Buffer | TarEntry[], isolation: Isolation = 'none') {
+  const image = await TestImage.create(folder, { isolation });
   const report = await image.tree.applyLayer(layerFile(folder, content));
   return { image, report };
 }
 
 describe('names', () => {
-  it('stay the bytes that they are: NFD, NFC, not UTF-8, in ustar, pax and GNU headers', async () => {
-    using folder = scratchFolder();
-    const nfd = Buffer.from('e\u0301-nfd');
-    const nfc = Buffer.from('\u00e9-nfc');
-    const invalid = Buffer.from([0x66, 0xff, 0xfe, 0xc3, 0x28]);
-    const long = Buffer.concat([Buffer.from(`${'x'.repeat(120)}-`), nfd, invalid]);
-    const gnuLong = [{ name: '././@LongLink', type: 'L', data: Buffer.concat([long, Buffer.from('\0')]) }];
-    const { image } = await applied(folder.path, [
-      { name: nfd },
-      { name: nfc },
-      { name: invalid },
-      { name: 'pax', pax: { path: Buffer.concat([Buffer.from('pax-'), nfd]) } },
-      { name: 'pax', pax: { path: Buffer.concat([Buffer.from('pax-'), nfc]) } },
-      { name: 'pax', pax: { path: Buffer.concat([Buffer.from('pax-'), invalid]) } },
-      { name: 'pax', pax: { hdrcharset: 'BINARY', path: Buffer.concat([Buffer.from('binary-'), invalid]) } },
-      { name: 'link', type: '2', pax: { linkpath: Buffer.concat([nfd, invalid]) } },
-      { name: 'hard', type: '1', pax: { linkpath: invalid } },
-      ...gnuLong,
-      { name: 'cut' },
-    ]);
-    const files = await image.tree.list('/');
-    const names = files.map((file) => (file.nameBytes ?? Buffer.from(file.name)).toString('latin1'));
-    const prefixed = (prefix: string, ...parts: Buffer[]) => prefix + Buffer.concat(parts).toString('latin1');
-    expect(names.filter((name) => name !== 'lost+found').sort()).toEqual(
-      [
-        prefixed('', nfd),
-        prefixed('', nfc),
-        prefixed('', invalid),
-        prefixed('pax-', nfd),
-        prefixed('pax-', nfc),
-        prefixed('pax-', invalid),
-        prefixed('binary-', invalid),
-        prefixed('', long),
-        'hard',
-        'link',
-      ].sort(),
-    );
-    const { targetBytes } = await image.tree.readlink('/link');
-    expect(targetBytes).toEqual(Buffer.concat([nfd, invalid]));
-    expect((await image.tree.stat(Buffer.concat([Buffer.from('/'), invalid]))).type).toBe('file');
-    await image.closeAndCheck();
-  });
+  it.each(ISOLATIONS)(
+    'stay the bytes that they are: NFD, NFC, not UTF-8, in ustar, pax and GNU headers (isolation %s)',
+    async (isolation) => {
+      using folder = scratchFolder();
+      const nfd = Buffer.from('e\u0301-nfd');
+      const nfc = Buffer.from('\u00e9-nfc');
+      const invalid = Buffer.from([0x66, 0xff, 0xfe, 0xc3, 0x28]);
+      const long = Buffer.concat([Buffer.from(`${'x'.repeat(120)}-`), nfd, invalid]);
+      const gnuLong = [{ name: '././@LongLink', type: 'L', data: Buffer.concat([long, Buffer.from('\0')]) }];
+      const entries = [
+        { name: nfd },
+        { name: nfc },
+        { name: invalid },
+        { name: 'pax', pax: { path: Buffer.concat([Buffer.from('pax-'), nfd]) } },
+        { name: 'pax', pax: { path: Buffer.concat([Buffer.from('pax-'), nfc]) } },
+        { name: 'pax', pax: { path: Buffer.concat([Buffer.from('pax-'), invalid]) } },
+        {
+          name: 'pax',
+          pax: { hdrcharset: 'BINARY', path: Buffer.concat([Buffer.from('binary-'), invalid]) },
+        },
+        { name: 'link', type: '2', pax: { linkpath: Buffer.concat([nfd, invalid]) } },
+        { name: 'hard', type: '1', pax: { linkpath: invalid } },
+        ...gnuLong,
+        { name: 'cut' },
+      ];
+      const { image } = await applied(folder.path, entries, isolation);
+      const files = await image.tree.list('/');
+      const names = files.map((file) => (file.nameBytes ?? Buffer.from(file.name)).toString('latin1'));
+      const prefixed = (prefix: string, ...parts: Buffer[]) =>
+        prefix + Buffer.concat(parts).toString('latin1');
+      expect(names.filter((name) => name !== 'lost+found').sort()).toEqual(
+        [
+          prefixed('', nfd),
+          prefixed('', nfc),
+          prefixed('', invalid),
+          prefixed('pax-', nfd),
+          prefixed('pax-', nfc),
+          prefixed('pax-', invalid),
+          prefixed('binary-', invalid),
+          prefixed('', long),
+          'hard',
+          'link',
+        ].sort(),
+      );
+      const { targetBytes } = await image.tree.readlink('/link');
+      expect(targetBytes).toEqual(Buffer.concat([nfd, invalid]));
+      expect((await image.tree.stat(Buffer.concat([Buffer.from('/'), invalid]))).type).toBe('file');
+      await image.closeAndCheck();
+    },
+  );
 
   it('have up to 255 bytes a component, and paths more than 4096', async () => {
     using folder = scratchFolder();

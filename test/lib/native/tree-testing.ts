@@ -8,6 +8,7 @@ import { type Device, openFileDevice } from '../../../lib/native/device.js';
 import { ext4 } from '../../../lib/native/ext4.js';
 import { type Ext4Tree, openTree } from '../../../lib/native/ext4-tree.js';
 import type { FileDigest, FileType } from '../../../lib/native/ext4-tree-types.js';
+import type { Isolation } from '../../../lib/native/isolation.js';
 import { verityDigest } from '../../helpers/verity-digest.js';
 
 export const MIB = 1 << 20;
@@ -28,7 +29,14 @@ export class TestImage {
     readonly tree: Ext4Tree,
   ) {}
 
-  static async create(folder: string, { size = 64 * MIB, name = 'image' } = {}): Promise<TestImage> {
+  static async create(
+    folder: string,
+    {
+      size = 64 * MIB,
+      name = 'image',
+      isolation = 'none',
+    }: { size?: number; name?: string; isolation?: Isolation } = {},
+  ): Promise<TestImage> {
     const file = path.join(folder, name);
     const device = await openFileDevice(file, { writable: true, create: size });
     await ext4.mkfs(device, {
@@ -36,7 +44,8 @@ export class TestImage {
       hashSeed: '66666666-7777-4888-8999-aaaaaaaaaaaa',
       time: IMAGE_TIME_SECONDS,
     });
-    return new TestImage(file, device, await openTree(device, { writable: true, timeNs: IMAGE_TIME_NS }));
+    const tree = await openTree(device, { writable: true, timeNs: IMAGE_TIME_NS, isolation });
+    return new TestImage(file, device, tree);
   }
 
   /** Closes the tree, and lets the stock e2fsck look at the image. */

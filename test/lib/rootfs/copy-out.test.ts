@@ -93,8 +93,7 @@ test('copyOutTree of a crafted image writes nothing outside of its target', asyn
     await using device = await openFileDevice(image);
     await using opened = await openTree(device);
     const target = path.join(folder, `copy-${plain.length}`);
-    const context = { operation: 'copy out of the image', path: `/d/${evil}` };
-    await expect(copyOutTree(opened, '/d', target)).rejects.toMatchObject({ code: 'CORRUPT', context });
+    await expect(copyOutTree(opened, '/d', target)).rejects.toMatchObject({ code: 'CORRUPT' });
     expect(await readdir(outside)).toEqual([]);
   }
 });

@@ -23,7 +23,7 @@ async function makeDisk(folder: string, size: number, contentBytes: number): Pro
   await using base = createZeroDevice({ size });
   const disk = await createOverlay(base, { upperPath: path.join(folder, 'upper') });
   await ext4.mkfs(disk, { uuid: UUID, hashSeed: UUID, time: 1 });
-  await using tree = await openTree(disk, { writable: true });
+  await using tree = await openTree(disk, { writable: true, isolation: 'none' });
   for (let written = 0; written < contentBytes; written += 4 * MIB) {
     const length = Math.min(4 * MIB, contentBytes - written);
     await tree.writeFile(`/file-${written}`, Buffer.alloc(length, 'content '));

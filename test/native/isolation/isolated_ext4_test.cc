@@ -155,22 +155,6 @@ TEST_F(IsolatedExt4Test, FsckRepairsTheSame) {
   EXPECT_TRUE(ReadAll(*here) == ReadAll(*there));
 }
 
-TEST_F(IsolatedExt4Test, WalkListsEveryFile) {
-  const TempFolder folder;
-  const auto device = FullFilesystem(folder);
-  std::vector<std::string> paths;
-  const auto take = [&](std::vector<WalkEntry> entries) {
-    for (WalkEntry& entry : entries) paths.push_back(std::move(entry.path));
-    return Status::Ok();
-  };
-  const auto count =
-      isolated::Walk(device, {.path = "/", .detail = WalkDetail::kDigest}, take, options_, CallContext());
-  ASSERT_TRUE(IsOk(count));
-  EXPECT_EQ(count.value(), paths.size());
-  EXPECT_GT(paths.size(), 300u);
-  EXPECT_EQ(paths.front(), "/");
-}
-
 TEST_F(IsolatedExt4Test, ReportsWhatTheDeviceFailedWith) {
   const auto faulty = std::make_shared<FaultyDevice>(SomeFilesystem(64 << 20, 64 << 20));
   faulty->Arm({.kind = OperationKind::kRead, .error_number = ENODATA});

@@ -4,9 +4,16 @@
 #include <string>
 
 #include "native/isolation/isolated_ext4.h"
+#include "native/isolation/tree/isolated_tree.h"
 #include "test/native/ext4/ext4_testing.h"
 
 namespace rootloom::testing {
+
+#if defined(__SANITIZE_ADDRESS__)
+inline constexpr bool kSanitized = true;
+#else
+inline constexpr bool kSanitized = false;
+#endif
 
 // The helper with room for its files in a folder of its own.
 class Isolation {

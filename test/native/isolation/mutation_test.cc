@@ -92,11 +92,8 @@ class MutatedImage {
   void Run() {
     const auto device = MakeDevice();
     Try("stats", [&] { return isolated::ReadStats(device, options_, CallContext()).status(); });
-    Try("walk", [&] {
-      const auto ignore = [](std::vector<WalkEntry>) { return Status::Ok(); };
-      return isolated::Walk(device, {.path = "/", .detail = WalkDetail::kDigest}, ignore, options_, CallContext())
-          .status();
-    });
+    Try("walk", [&] { return Walk(device); });
+    Try("change", [&] { return Change(MakeDevice()); });
     Try("replay", [&] { return isolated::ReplayJournal(MakeDevice(), kTime, options_, CallContext()).status(); });
     Try("check", [&] { return Fsck(device, false); });
     Try("resize", [&] { return Resize(MakeDevice(), bytes_.size() + kRoomBytes); });
@@ -126,6 +123,24 @@ class MutatedImage {
     const auto target = MakeMemoryDevice(2 * bytes_.size());
     EXPECT_TRUE(IsOk(target));
     return isolated::Rebuild(device, target.value(), {.time = kTime}, options_, CallContext()).status();
+  }
+  Status Walk(const std::shared_ptr<Device>& device) {
+    const CallContext context;
+    ROOTLOOM_ASSIGN_OR_RETURN(const auto tree, isolated::OpenTree(device, {}, options_, context));
+    ROOTLOOM_ASSIGN_OR_RETURN(const auto walk, tree->StartWalk("/", WalkDetail::kDigest, context));
+    for (;;) {
+      ROOTLOOM_ASSIGN_OR_RETURN(const auto entries, walk->Next(256, context));
+      if (entries.empty()) return tree->Close(context);
+    }
+  }
+  Status Change(const std::shared_ptr<Device>& device) {
+    const CallContext context;
+    const TreeOptions writable{.writable = true, .time = Timestamp{kTime, 0}};
+    ROOTLOOM_ASSIGN_OR_RETURN(const auto tree, isolated::OpenTree(device, writable, options_, context));
+    ROOTLOOM_RETURN_IF_ERROR(tree->MakeDirectory("/many/new", {}, true, context));
+    ROOTLOOM_RETURN_IF_ERROR(tree->WriteFile("/many/new/file", std::as_bytes(std::span(bytes_)).first(70'000), {}, context));
+    ROOTLOOM_RETURN_IF_ERROR(tree->Remove("/many", true, context));
+    return tree->Close(context);
   }
   template <typename Operation>
   void Try(const char* name, Operation operation) {

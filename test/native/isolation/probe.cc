@@ -1,5 +1,6 @@
-// A helper that does what the owner names in the path of a walk or numbers in the time of a rebuild, once it is
-// confined. Answers 0 for what it could not do, 1 for what it could, and more where a number was asked for.
+// A helper that does what the owner names in the name of a device or the path of a tree's call, or numbers in the time
+// of a rebuild, once it is confined. Answers 0 for what it could not do, 1 for what it could, and more where a number
+// was asked for.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -18,6 +19,7 @@
 #include "native/isolation/helper/remote_device.h"
 #include "native/isolation/helper/sandbox.h"
 #include "native/isolation/helper_setup.h"
+#include "native/isolation/tree/tree_calls.h"
 
 namespace rootloom {
 namespace {
@@ -159,6 +161,86 @@ HelperValue RebuildAsTold(const HelperRequest& request) {
   return RebuildReport{};
 }
 
+template <typename Value>
+Status Tell(const Value& value) {
+  return Send(HelperMessage::kAnswer, *EncodeTreeAnswer(Result<Value>(value)));
+}
+
+Status TellContent(uint64_t offset_bytes, size_t length) {
+  return Send(HelperMessage::kContent, EncodeContent(offset_bytes, std::vector<std::byte>(length)));
+}
+
+// A file of 8192 bytes, of which the second half was asked for.
+Status TellContentAsNamed(const std::string& deed) {
+  if (deed == "silence") return Tell(uint64_t{8192});
+  ROOTLOOM_RETURN_IF_ERROR(TellContent(deed == "more than asked for" ? 8192 : 4096, 0));
+  if (deed == "below") ROOTLOOM_RETURN_IF_ERROR(TellContent(0, 10));
+  if (deed == "beyond") ROOTLOOM_RETURN_IF_ERROR(TellContent(8190, 10));
+  if (deed == "far beyond") ROOTLOOM_RETURN_IF_ERROR(TellContent(~uint64_t{0} - 1, 10));
+  if (deed == "nothing") ROOTLOOM_RETURN_IF_ERROR(TellContent(4096, 0));
+  if (deed == "backwards") {
+    ROOTLOOM_RETURN_IF_ERROR(TellContent(6000, 10));
+    ROOTLOOM_RETURN_IF_ERROR(TellContent(5000, 10));
+  }
+  if (deed == "good") ROOTLOOM_RETURN_IF_ERROR(TellContent(5000, 10));
+  return Tell(uint64_t{deed == "another size" ? 8191u : 8192u});
+}
+
+Status TellList(const std::string& deed) {
+  if (deed == "parts") {
+    const std::vector<std::byte> part = *EncodePart(std::vector<ListedFile>(10'000, {.name = std::string(kMaxNameBytes, 'n')}));
+    while (Send(HelperMessage::kPart, part).ok()) {
+    }
+  }
+  return Tell(std::vector<ListedFile>{{.name = deed}});
+}
+
+FileStat StatOf(const HelperRequest& request, const std::string& deed) {
+  if (deed == "many permissions") return {.permissions = 010000};
+  if (deed == "no time") return {.mtime = {0, 1'000'000'000}};
+  if (deed == "content") [[maybe_unused]] const Status ignored = TellContent(0, 10);
+  if (deed == "more") [[maybe_unused]] const Status ignored = Send(HelperMessage::kMore, {});
+  if (deed == "part") [[maybe_unused]] const Status ignored = Send(HelperMessage::kPart, {});
+  const std::map<std::string, Deed> deeds = Deeds(request);
+  return {.size_bytes = deeds.contains(deed) ? deeds.at(deed)() : 0};
+}
+
+// A tree, of which each call's path is a deed.
+int ServeTree(const HelperRequest& request) {
+  if (!Send(HelperMessage::kAnswer, EncodeAnswer(HelperValue(uint64_t{0}))).ok()) return 1;
+  for (;;) {
+    const Result<ReceivedFrame> received = ReceiveFrame(kControlFd);
+    if (!received.ok()) return 0;
+    const Frame& frame = received->frame;
+    if (frame.kind != HelperMessage::kCall) continue;
+    const std::span<const std::byte> arguments = std::span(frame.payload).subspan(1);
+    Status told;
+    switch (static_cast<TreeMethod>(frame.payload.front())) {
+      case TreeMethod::kStat:
+        told = Tell(StatOf(request, std::get<0>(*DecodeArguments(kStatCall, arguments))));
+        break;
+      case TreeMethod::kList:
+        told = TellList(std::get<0>(*DecodeArguments(kListCall, arguments)));
+        break;
+      case TreeMethod::kReadSymlink:
+        told = Tell(std::string("a\0b", 3));
+        break;
+      case TreeMethod::kReadContent:
+        told = TellContentAsNamed(std::get<0>(*DecodeArguments(kReadContentCall, arguments)));
+        break;
+      case TreeMethod::kStartWalk:
+        told = Tell(uint64_t{7});
+        break;
+      case TreeMethod::kNextOfWalk:
+        told = Tell(std::vector<WalkEntry>{{.path = "/elsewhere"}});
+        break;
+      default:
+        told = Send(HelperMessage::kAnswer, *EncodeTreeAnswer(Result<Nothing>(Nothing())));
+    }
+    if (!told.ok()) return 1;
+  }
+}
+
 int Main(char** arguments) {
   const SandboxLimits limits{.memory_bytes = std::strtoull(arguments[2], nullptr, 10),
                              .cpu_seconds = std::strtoull(arguments[3], nullptr, 10),
@@ -172,8 +254,10 @@ int Main(char** arguments) {
   if (request->operation == HelperOperation::kRebuild) {
     return Send(HelperMessage::kAnswer, EncodeAnswer(RebuildAsTold(*request))).ok() ? 0 : 1;
   }
-  // A repair has no path to name a deed with.
-  const std::string deed = request->path.empty() ? "write and crash" : request->path;
+  if (request->operation == HelperOperation::kTree) return ServeTree(*request);
+  // The device of a repair is not named after a deed.
+  const std::string deed =
+      request->operation == HelperOperation::kFsck ? "write and crash" : request->device.name;
   const uint64_t result = Deeds(*request).at(deed)();
   return Send(HelperMessage::kAnswer, EncodeAnswer(HelperValue(result))).ok() ? 0 : 1;
 }

@@ -16,26 +16,20 @@ namespace {
 
 using std::chrono::milliseconds;
 
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool kSanitized = true;
-#else
-constexpr bool kSanitized = false;
-#endif
-
 class SandboxTest : public ::testing::Test {
  protected:
   // What the probe answers to a deed.
   Result<uint64_t> Try(const std::string& deed, const CallContext& context = {}) {
-    return isolated::Walk(
-        device_, {.path = deed, .detail = WalkDetail::kStat}, [](std::vector<WalkEntry>) { return Status::Ok(); },
-        options_, context);
+    HelperJob job{.request = {.operation = HelperOperation::kMinimumSize, .device = {.name = deed}}, .device = device_};
+    ROOTLOOM_ASSIGN_OR_RETURN(const HelperValue value, RunHelper(std::move(job), options_, context));
+    return std::get<uint64_t>(value);
   }
 
   void ExpectCrash(const std::string& deed) {
     const Result<uint64_t> result = Try(deed);
     ASSERT_FALSE(result.ok()) << deed;
     EXPECT_EQ(result.status().failure().kind, StatusKind::kEngineCrashed) << deed;
-    EXPECT_EQ(result.status().failure().path, device_->name());
+    EXPECT_EQ(result.status().failure().path, deed);
   }
 
   const Isolation isolation_;
