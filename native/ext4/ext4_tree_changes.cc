@@ -73,8 +73,7 @@ Result<uint64_t> Fill(ContentSource& source, ContentWriter& writer, std::optiona
     if (!piece.ok()) return GiveUp(piece.status().failure(), source_failure);
     if (piece->data.empty()) return source.size_bytes();
     ROOTLOOM_RETURN_IF_ERROR(writer.Write(piece->offset_bytes, piece->data));
-    context.report(
-        {.step = "copy in", .done = piece->offset_bytes + piece->data.size(), .total = source.size_bytes()});
+    context.report({.step = "copy in", .done = piece->offset_bytes + piece->data.size(), .total = source.size_bytes()});
   }
 }
 
@@ -243,8 +242,7 @@ Status Ext4Tree::Rename(const std::string& from, const std::string& to, const Ca
   });
 }
 
-Result<LayerReport> Ext4Tree::ApplyLayer(ContentSource& blob, const LayerOptions& options,
-                                         const CallContext& context) {
+Result<LayerReport> Ext4Tree::ApplyLayer(ContentSource& blob, const LayerOptions& options, const CallContext& context) {
   ROOTLOOM_ASSIGN_OR_RETURN(Session session, Enter(Purpose::kChange, context));
   ROOTLOOM_ASSIGN_OR_RETURN(LayerReader reader, LayerReader::Open(blob, context));
   change_count_ += 1;

@@ -204,7 +204,8 @@ Result<std::span<const std::byte>> LayerReader::Streams::NextBlobPiece() {
   const uint64_t hole_end_bytes = blob_piece_.data.empty() ? blob_.size_bytes() : blob_piece_.offset_bytes;
   if (hole_end_bytes > blob_offset_bytes_) {
     zeros_.resize(kZeroBytes);
-    return std::span<const std::byte>(zeros_).first(std::min<uint64_t>(kZeroBytes, hole_end_bytes - blob_offset_bytes_));
+    return std::span<const std::byte>(zeros_).first(
+        std::min<uint64_t>(kZeroBytes, hole_end_bytes - blob_offset_bytes_));
   }
   has_blob_piece_ = false;
   return blob_piece_.data;

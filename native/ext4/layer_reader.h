@@ -36,8 +36,8 @@ struct ArchiveDigest {
   uint64_t archive_bytes = 0;
 };
 
-// Has the C library read what it needs to know of character sets, which it does once, from files: for a process that may
-// open none later.
+// Has the C library read what it needs to know of character sets, which it does once, from files: for a process that
+// may open none later.
 void PrepareForLayers();
 
 // Not thread-safe. The context given to Open is used until the end.

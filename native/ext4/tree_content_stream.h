@@ -24,8 +24,8 @@ class ContentSource {
   // For errors.
   virtual const std::string& name() const = 0;
   virtual uint64_t size_bytes() const = 0;
-  // The next piece, valid until the call after it: behind the one before, inside the size, and not empty but at the end.
-  // What lies between pieces is zeros.
+  // The next piece, valid until the call after it: behind the one before, inside the size, and not empty but at the
+  // end. What lies between pieces is zeros.
   virtual Result<Piece> Next(const CallContext& context) = 0;
 };
 

@@ -21,7 +21,8 @@ std::string WalkStartOf(std::string_view path) {
   return start.empty() ? "/" : start;
 }
 
-Result<WalkCursor> WalkCursor::Start(TreeStore& store, const std::string& path, WalkDetail detail, uint64_t tree_version) {
+Result<WalkCursor> WalkCursor::Start(TreeStore& store, const std::string& path, WalkDetail detail,
+                                     uint64_t tree_version) {
   WalkCursor walk(detail, tree_version);
   ROOTLOOM_ASSIGN_OR_RETURN(const Place place, ResolveExisting(store, path, LastLink::kKeep));
   walk.start_path_ = WalkStartOf(path);

@@ -36,7 +36,8 @@ class HelperLink {
   static Result<HelperLink> Open(Names names, UniqueFd& peer);
 
   // Waits for the next frame. Fails with kCancelled once stop is triggered, and with kEngineCrashed when the helper
-  // hangs up, gives no sign of life, or sends what is no frame; and with kBusy when it has sent nothing by the deadline.
+  // hangs up, gives no sign of life, or sends what is no frame; and with kBusy when it has sent nothing by the
+  // deadline.
   Result<Frame> Receive(const SignsOfLife& life, const std::stop_token& stop,
                         Clock::time_point deadline = Clock::time_point::max());
 

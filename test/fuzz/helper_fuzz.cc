@@ -46,10 +46,10 @@ void CheckPart(const Bytes& payload) {
 
 template <typename Value>
 void CheckTreeAnswer(const Bytes& payload) {
-  CheckJourney(payload, DecodeTreeAnswer<Value>,
-               [](const Result<Value>& result) { return *EncodeTreeAnswer(result); });
+  CheckJourney(payload, DecodeTreeAnswer<Value>, [](const Result<Value>& result) { return *EncodeTreeAnswer(result); });
   const auto answer = DecodeTreeAnswer<Value>(payload);
-  if (answer && answer->ok()) [[maybe_unused]] const bool sound = IsSound(answer->value());
+  if (answer && answer->ok()) [[maybe_unused]]
+    const bool sound = IsSound(answer->value());
 }
 
 void CheckFrame(const Frame& frame, HelperOperation operation) {
@@ -75,9 +75,8 @@ void CheckFrame(const Frame& frame, HelperOperation operation) {
       return CheckJourney(
           frame.payload, [operation](const Bytes& bytes) { return DecodeAnswer(bytes, operation); }, EncodeAnswer);
     case HelperMessage::kContent:
-      return CheckJourney(frame.payload, DecodeContent, [](const Content& content) {
-        return EncodeContent(content.offset_bytes, content.data);
-      });
+      return CheckJourney(frame.payload, DecodeContent,
+                          [](const Content& content) { return EncodeContent(content.offset_bytes, content.data); });
     case HelperMessage::kPart:
       CheckPart<ListedFile>(frame.payload);
       CheckPart<Xattr>(frame.payload);

@@ -1,7 +1,8 @@
 // rootloom-ext4 OWNER MEMORY CPU LOG   works on one ext4 filesystem for the process OWNER, confined
 //
 // It is started by native/isolation with the descriptors of helper_setup.h, says Hello, takes one request, and ends
-// with its answer, or, when it has opened a tree, with its owner's end of the socket. See messages.h for what is said, and sandbox.h for what it may.
+// with its answer, or, when it has opened a tree, with its owner's end of the socket. See messages.h for what is said,
+// and sandbox.h for what it may.
 #include <unistd.h>
 
 #include <cerrno>
@@ -48,9 +49,9 @@ void Announce(std::span<const Range> ranges) {
 HelperAnswer Answer(HelperRequest request, UniqueFd target_socket) {
   Owner owner(kControlFd);
   HelperTask task{
-      .request = std::move(request),
-      .make_scratch = MakeScratch,
-      .give_runs = [](std::span<const ContentRun> runs) { return Send(HelperMessage::kRuns, EncodeRuns(runs)); }};
+      .request = std::move(request), .make_scratch = MakeScratch, .give_runs = [](std::span<const ContentRun> runs) {
+        return Send(HelperMessage::kRuns, EncodeRuns(runs));
+      }};
   const auto device = std::make_shared<RemoteDevice>(UniqueFd(kDiskFd), task.request.device, Announce);
   task.device = device;
   std::shared_ptr<RemoteDevice> target;
@@ -71,8 +72,8 @@ HelperAnswer Answer(HelperRequest request, UniqueFd target_socket) {
 
 Status ServeTree(const HelperRequest& request) {
   Owner owner(kControlFd);
-  const auto device = std::make_shared<RemoteDevice>(UniqueFd(kDiskFd), request.device, Announce,
-                                                     [&owner] { owner.Listen(); });
+  const auto device =
+      std::make_shared<RemoteDevice>(UniqueFd(kDiskFd), request.device, Announce, [&owner] { owner.Listen(); });
   const TreeOptions options{.writable = request.device.writable, .time = request.tree_time};
   Result<std::shared_ptr<Ext4Tree>> tree = Status::Errno("open the tree of", request.device.name, ENOMEM);
   try {

@@ -13,8 +13,8 @@ namespace rootloom {
 
 struct SandboxLimits {
   uint64_t memory_bytes = 0;  // of address space
-  uint64_t cpu_seconds = 0;  // 0: no limit
-  uint64_t log_bytes = 0;  // the largest size of a file that it writes to: what is on its standard error
+  uint64_t cpu_seconds = 0;   // 0: no limit
+  uint64_t log_bytes = 0;     // the largest size of a file that it writes to: what is on its standard error
 };
 
 // REQUIRES: this process has one thread, and owner_pid is the process that started it. Fails with kUnsupported where

@@ -11,7 +11,10 @@ namespace {
 constexpr size_t kPartBytes = 256 << 10;
 
 template <typename T>
-constexpr bool kIsList = requires { typename T::allocator_type; } && !std::is_same_v<T, std::string>;
+constexpr bool kIsList = requires {
+  typename T::allocator_type;
+}
+&&!std::is_same_v<T, std::string>;
 
 // Content that the owner has.
 class OwnersSource final : public ContentSource {

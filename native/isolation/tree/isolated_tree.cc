@@ -14,7 +14,10 @@ namespace rootloom::isolated {
 namespace {
 
 template <typename T>
-constexpr bool kIsList = requires { typename T::allocator_type; } && !std::is_same_v<T, std::string>;
+constexpr bool kIsList = requires {
+  typename T::allocator_type;
+}
+&&!std::is_same_v<T, std::string>;
 
 SourceFacts FactsOf(const ContentSource& source) { return {source.name(), source.size_bytes()}; }
 
@@ -64,8 +67,7 @@ class IsolatedTree final : public Tree, public std::enable_shared_from_this<Isol
                 const CallContext& context) override {
     return Ask(context, kChangeCall, path, last, change).status();
   }
-  Status SetXattr(const std::string& path, LastLink last, const Xattr& attribute,
-                  const CallContext& context) override {
+  Status SetXattr(const std::string& path, LastLink last, const Xattr& attribute, const CallContext& context) override {
     return Ask(context, kSetXattrCall, path, last, attribute).status();
   }
   Status RemoveXattr(const std::string& path, LastLink last, const std::string& name,
@@ -229,7 +231,8 @@ class IsolatedTree::Walk final : public TreeWalk {
 Result<std::shared_ptr<TreeWalk>> IsolatedTree::StartWalk(const std::string& path, WalkDetail detail,
                                                           const CallContext& context) {
   ROOTLOOM_ASSIGN_OR_RETURN(const uint64_t number, Ask(context, kStartWalkCall, path, detail));
-  return std::shared_ptr<TreeWalk>(std::make_shared<Walk>(shared_from_this(), number, WalkSoundness(WalkStartOf(path), detail)));
+  return std::shared_ptr<TreeWalk>(
+      std::make_shared<Walk>(shared_from_this(), number, WalkSoundness(WalkStartOf(path), detail)));
 }
 
 void IsolatedTree::Forget(uint64_t walk) {

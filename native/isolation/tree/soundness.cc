@@ -16,8 +16,8 @@ constexpr size_t kSha256Digits = 64;
 constexpr std::string_view kSha256Prefix = "sha256:";
 
 bool IsName(std::string_view name) {
-  return !name.empty() && name != "." && name != ".." && name.size() <= kMaxNameBytes &&
-         name.find('/') == name.npos && name.find('\0') == name.npos;
+  return !name.empty() && name != "." && name != ".." && name.size() <= kMaxNameBytes && name.find('/') == name.npos &&
+         name.find('\0') == name.npos;
 }
 
 bool IsTime(const Timestamp& time) {

@@ -9,8 +9,7 @@
 #include <tuple>
 #include <vector>
 
-#include "native/ext4/tree.h"
-#include "native/isolation/failure_fields.h"
+#include "native/isolation/tree/tree_fields.h"
 
 namespace rootloom {
 
@@ -37,15 +36,6 @@ enum class TreeMethod : uint8_t {
   kFlush,
   kClose,
   kLast = kClose
-};
-
-// The value of a call that has none.
-struct Nothing {};
-
-// What the owner has of a source, before it is asked for its content.
-struct SourceFacts {
-  std::string name;
-  uint64_t size_bytes = 0;
 };
 
 template <TreeMethod number, typename Value, typename... Arguments>
@@ -80,27 +70,66 @@ inline constexpr TreeCall<TreeMethod::kClose, bool> kCloseCall;
 // Nothing when an argument is longer than any that could work.
 template <TreeMethod number, typename Value, typename... Arguments>
 std::optional<std::vector<std::byte>> EncodeCall(const TreeCall<number, Value, Arguments...>& /*call*/,
-                                                 const std::type_identity_t<Arguments>&... arguments);
+                                                 const std::type_identity_t<Arguments>&... arguments) {
+  Encoder encoder;
+  encoder.Enum(number, TreeMethod::kLast);
+  (Fields(encoder, arguments), ...);
+  return encoder.whole() ? std::optional(encoder.Take()) : std::nullopt;
+}
 
 // bytes are behind the method.
 template <TreeMethod number, typename Value, typename... Arguments>
 std::optional<std::tuple<Arguments...>> DecodeArguments(const TreeCall<number, Value, Arguments...>& /*call*/,
-                                                        std::span<const std::byte> bytes);
+                                                        std::span<const std::byte> bytes) {
+  Decoder decoder(bytes);
+  std::tuple<Arguments...> arguments;
+  std::apply([&](auto&... argument) { (Fields(decoder, argument), ...); }, arguments);
+  return decoder.Finish() ? std::optional(std::move(arguments)) : std::nullopt;
+}
 
 // A part of a list. Nothing as for EncodeTreeAnswer, and DecodeTreeAnswer.
 template <typename List>
-std::optional<std::vector<std::byte>> EncodePart(const List& part);
+std::optional<std::vector<std::byte>> EncodePart(const List& part) {
+  Encoder encoder;
+  Fields(encoder, part);
+  return encoder.whole() ? std::optional(encoder.Take()) : std::nullopt;
+}
+
 template <typename List>
-std::optional<List> DecodePart(std::span<const std::byte> bytes);
+std::optional<List> DecodePart(std::span<const std::byte> bytes) {
+  Decoder decoder(bytes);
+  List part;
+  Fields(decoder, part);
+  return decoder.Finish() ? std::optional(std::move(part)) : std::nullopt;
+}
 
 // Nothing when the value is more than a message may hold.
 template <typename Value>
-std::optional<std::vector<std::byte>> EncodeTreeAnswer(const Result<Value>& result);
+std::optional<std::vector<std::byte>> EncodeTreeAnswer(const Result<Value>& result) {
+  Encoder encoder;
+  encoder.Flag(result.ok());
+  if (!result.ok()) {
+    Fields(encoder, result.status().failure());
+    return encoder.Take();
+  }
+  Fields(encoder, result.value());
+  return encoder.whole() ? std::optional(encoder.Take()) : std::nullopt;
+}
 
 // Nothing for bytes that are not exactly such an answer. What is in the value is still the helper's word: see IsSound.
 template <typename Value>
-std::optional<Result<Value>> DecodeTreeAnswer(std::span<const std::byte> bytes);
+std::optional<Result<Value>> DecodeTreeAnswer(std::span<const std::byte> bytes) {
+  Decoder decoder(bytes);
+  bool ok = false;
+  decoder.Flag(ok);
+  if (!ok) {
+    Failure failure;
+    Fields(decoder, failure);
+    return decoder.Finish() ? std::optional<Result<Value>>(std::move(failure)) : std::nullopt;
+  }
+  Value value{};
+  Fields(decoder, value);
+  return decoder.Finish() ? std::optional<Result<Value>>(std::move(value)) : std::nullopt;
+}
 
 }  // namespace rootloom
-
-#include "native/isolation/tree/tree_fields.h"

@@ -1,9 +1,22 @@
-// How the values of a tree travel. For tree_calls.h alone.
+// How the arguments and values of a tree's calls travel.
 #pragma once
 
-#include "native/isolation/tree/tree_calls.h"
+#include <string>
+#include <vector>
+
+#include "native/ext4/tree.h"
+#include "native/isolation/failure_fields.h"
 
 namespace rootloom {
+
+// The value of a call that has none.
+struct Nothing {};
+
+// What the owner has of a source, before it is asked for its content.
+struct SourceFacts {
+  std::string name;
+  uint64_t size_bytes = 0;
+};
 
 // One function for each type, which both encodes and decodes, so that the two cannot differ.
 
@@ -140,69 +153,8 @@ void Fields(Archive& archive, T& report) {
 }
 
 template <typename Archive, typename T>
-  requires(Is<T, std::vector<typename T::value_type>>)
-void Fields(Archive& archive, T& list) {
+requires(Is<T, std::vector<typename T::value_type>>) void Fields(Archive& archive, T& list) {
   archive.List(list, kMaxListLength, [&](auto& element) { Fields(archive, element); });
-}
-
-template <TreeMethod number, typename Value, typename... Arguments>
-std::optional<std::vector<std::byte>> EncodeCall(const TreeCall<number, Value, Arguments...>& /*call*/,
-                                                 const std::type_identity_t<Arguments>&... arguments) {
-  Encoder encoder;
-  encoder.Enum(number, TreeMethod::kLast);
-  (Fields(encoder, arguments), ...);
-  return encoder.whole() ? std::optional(encoder.Take()) : std::nullopt;
-}
-
-template <TreeMethod number, typename Value, typename... Arguments>
-std::optional<std::tuple<Arguments...>> DecodeArguments(const TreeCall<number, Value, Arguments...>& /*call*/,
-                                                        std::span<const std::byte> bytes) {
-  Decoder decoder(bytes);
-  std::tuple<Arguments...> arguments;
-  std::apply([&](auto&... argument) { (Fields(decoder, argument), ...); }, arguments);
-  return decoder.Finish() ? std::optional(std::move(arguments)) : std::nullopt;
-}
-
-template <typename List>
-std::optional<std::vector<std::byte>> EncodePart(const List& part) {
-  Encoder encoder;
-  Fields(encoder, part);
-  return encoder.whole() ? std::optional(encoder.Take()) : std::nullopt;
-}
-
-template <typename List>
-std::optional<List> DecodePart(std::span<const std::byte> bytes) {
-  Decoder decoder(bytes);
-  List part;
-  Fields(decoder, part);
-  return decoder.Finish() ? std::optional(std::move(part)) : std::nullopt;
-}
-
-template <typename Value>
-std::optional<std::vector<std::byte>> EncodeTreeAnswer(const Result<Value>& result) {
-  Encoder encoder;
-  encoder.Flag(result.ok());
-  if (!result.ok()) {
-    Fields(encoder, result.status().failure());
-    return encoder.Take();
-  }
-  Fields(encoder, result.value());
-  return encoder.whole() ? std::optional(encoder.Take()) : std::nullopt;
-}
-
-template <typename Value>
-std::optional<Result<Value>> DecodeTreeAnswer(std::span<const std::byte> bytes) {
-  Decoder decoder(bytes);
-  bool ok = false;
-  decoder.Flag(ok);
-  if (!ok) {
-    Failure failure;
-    Fields(decoder, failure);
-    return decoder.Finish() ? std::optional<Result<Value>>(std::move(failure)) : std::nullopt;
-  }
-  Value value{};
-  Fields(decoder, value);
-  return decoder.Finish() ? std::optional<Result<Value>>(std::move(value)) : std::nullopt;
 }
 
 }  // namespace rootloom

@@ -45,8 +45,7 @@ TreeSession::TreeSession(HelperLink link, const IsolationOptions& isolation, std
 TreeSession::~TreeSession() = default;
 
 Result<std::unique_ptr<TreeSession>> TreeSession::Start(std::shared_ptr<Device> device, const TreeOptions& options,
-                                                        const IsolationOptions& isolation,
-                                                        const CallContext& context) {
+                                                        const IsolationOptions& isolation, const CallContext& context) {
   HelperRequest request{.operation = HelperOperation::kTree, .device = FactsOf(*device), .tree_time = options.time};
   request.device.writable = options.writable;
   UniqueFd control_peer;

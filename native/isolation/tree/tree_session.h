@@ -28,7 +28,7 @@ struct TreeTraffic {
   // Null: there is no content to be given, or taken.
   ContentSource* source = nullptr;
   ContentSink* sink = nullptr;
-  ContentRange range;  // of what the sink takes
+  ContentRange range;                    // of what the sink takes
   std::optional<uint64_t> length_bytes;  // how much there was for it
   // Takes a part of a list, and says whether it is one.
   std::function<bool(std::span<const std::byte>)> take_part = nullptr;

@@ -1,6 +1,4 @@
 // Ext4Tree on devices in memory: directories of every depth, devices that fail, random changes.
-#include "native/ext4/ext4_tree.h"
-
 #include <fcntl.h>
 #include <gtest/gtest.h>
 
@@ -13,6 +11,7 @@
 
 #include "native/block/faulty_device.h"
 #include "native/block/memory_device.h"
+#include "native/ext4/ext4_tree.h"
 #include "native/ext4/fsck.h"
 #include "native/ext4/mkfs.h"
 #include "native/ext4/tree_acl.h"

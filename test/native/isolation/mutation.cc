@@ -6,8 +6,8 @@
 #include <random>
 
 #include "native/block/logging_device.h"
-#include "native/ext4/fsck.h"
 #include "native/ext4/ext4_tree.h"
+#include "native/ext4/fsck.h"
 #include "test/native/ext4/ext4_testing.h"
 
 namespace rootloom::testing {

@@ -138,7 +138,8 @@ class MutatedImage {
     const TreeOptions writable{.writable = true, .time = Timestamp{kTime, 0}};
     ROOTLOOM_ASSIGN_OR_RETURN(const auto tree, isolated::OpenTree(device, writable, options_, context));
     ROOTLOOM_RETURN_IF_ERROR(tree->MakeDirectory("/many/new", {}, true, context));
-    ROOTLOOM_RETURN_IF_ERROR(tree->WriteFile("/many/new/file", std::as_bytes(std::span(bytes_)).first(70'000), {}, context));
+    ROOTLOOM_RETURN_IF_ERROR(
+        tree->WriteFile("/many/new/file", std::as_bytes(std::span(bytes_)).first(70'000), {}, context));
     ROOTLOOM_RETURN_IF_ERROR(tree->Remove("/many", true, context));
     return tree->Close(context);
   }

@@ -188,7 +188,8 @@ Status TellContentAsNamed(const std::string& deed) {
 
 Status TellList(const std::string& deed) {
   if (deed == "parts") {
-    const std::vector<std::byte> part = *EncodePart(std::vector<ListedFile>(10'000, {.name = std::string(kMaxNameBytes, 'n')}));
+    const std::vector<std::byte> part =
+        *EncodePart(std::vector<ListedFile>(10'000, {.name = std::string(kMaxNameBytes, 'n')}));
     while (Send(HelperMessage::kPart, part).ok()) {
     }
   }
@@ -198,9 +199,12 @@ Status TellList(const std::string& deed) {
 FileStat StatOf(const HelperRequest& request, const std::string& deed) {
   if (deed == "many permissions") return {.permissions = 010000};
   if (deed == "no time") return {.mtime = {0, 1'000'000'000}};
-  if (deed == "content") [[maybe_unused]] const Status ignored = TellContent(0, 10);
-  if (deed == "more") [[maybe_unused]] const Status ignored = Send(HelperMessage::kMore, {});
-  if (deed == "part") [[maybe_unused]] const Status ignored = Send(HelperMessage::kPart, {});
+  if (deed == "content") [[maybe_unused]]
+    const Status ignored = TellContent(0, 10);
+  if (deed == "more") [[maybe_unused]]
+    const Status ignored = Send(HelperMessage::kMore, {});
+  if (deed == "part") [[maybe_unused]]
+    const Status ignored = Send(HelperMessage::kPart, {});
   const std::map<std::string, Deed> deeds = Deeds(request);
   return {.size_bytes = deeds.contains(deed) ? deeds.at(deed)() : 0};
 }
@@ -256,8 +260,7 @@ int Main(char** arguments) {
   }
   if (request->operation == HelperOperation::kTree) return ServeTree(*request);
   // The device of a repair is not named after a deed.
-  const std::string deed =
-      request->operation == HelperOperation::kFsck ? "write and crash" : request->device.name;
+  const std::string deed = request->operation == HelperOperation::kFsck ? "write and crash" : request->device.name;
   const uint64_t result = Deeds(*request).at(deed)();
   return Send(HelperMessage::kAnswer, EncodeAnswer(HelperValue(result))).ok() ? 0 : 1;
 }
