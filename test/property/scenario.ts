@@ -87,7 +87,7 @@ export class Scenario {
     await rm(image);
     await rm(path.join(this.folder, 'islands'), { force: true });
     await using sealed = await openChain(chain);
-    await using tree = await openTree(sealed);
+    await using tree = await openTree(sealed, { isolation: 'none' });
     const files: FileDigest[] = [];
     for await (const file of tree.digest('/')) files.push(file);
     return { chain, fingerprint: await takeFingerprint(chain), files };
