@@ -7,7 +7,7 @@ import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Interruption } from '../../lib/cli/interruption.js';
 import { createProgram } from '../../lib/cli/program.js';
-import { cliFile, PROJECT } from '../helpers/cli.js';
+import { CLI_FILE, PROJECT } from '../helpers/compiled-library.js';
 import { ensureTemplate, TEMPLATE_TIMEOUT_MS, type TestTemplate } from '../helpers/template.js';
 import { makeSmallStore, removeSmallStore, type SmallStore } from '../lib/cli/small-store.js';
 import { type Block, listPages, readBlocks } from './pages.js';
@@ -53,7 +53,7 @@ beforeAll(async () => {
   store = await makeSmallStore({ blobBytes: 0 });
   bin = path.join(store.folder, 'bin');
   await mkdir(bin);
-  const program = `#!/bin/sh\nexec '${process.execPath}' '${await cliFile()}' "$@"\n`;
+  const program = `#!/bin/sh\nexec '${process.execPath}' '${CLI_FILE}' "$@"\n`;
   await writeFile(path.join(bin, 'rootloom'), program, { mode: 0o755 });
 }, 120_000);
 afterAll(() => removeSmallStore(store));

@@ -1,7 +1,7 @@
 /** The pages of the project and their code blocks. */
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { PROJECT } from '../helpers/cli.js';
+import { PROJECT } from '../helpers/compiled-library.js';
 
 export interface Block {
   /** From the project's folder. */

@@ -1,46 +1,10 @@
 /** The `rootloom` command as users run it: compiled, and a process of its own. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { onTestFinished } from 'vitest';
-import { withFileLock } from '../../lib/util/file-lock.js';
-import { statIfThere } from '../../lib/util/lookup.js';
-
-export const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
-const MAIN = path.join(PROJECT, 'dist/cli/main.js');
-
-async function newestSourceTime(): Promise<number> {
-  const entries = await readdir(path.join(PROJECT, 'lib'), { recursive: true, withFileTypes: true });
-  const files = entries.filter((entry) => entry.isFile());
-  const stats = await Promise.all(files.map(({ parentPath, name }) => stat(path.join(parentPath, name))));
-  return Math.max(...stats.map(({ mtimeMs }) => mtimeMs));
-}
-
-async function isUpToDate(): Promise<boolean> {
-  const builtAt = (await statIfThere(MAIN))?.mtimeMs ?? 0;
-  return builtAt > (await newestSourceTime());
-}
-
-/** Compiles lib/ into dist/ when something has changed since. */
-async function compile(): Promise<void> {
-  if (await isUpToDate()) return; // Where the project cannot be written to, this is as it must be.
-  await mkdir(path.join(PROJECT, 'build'), { recursive: true });
-  await withFileLock(path.join(PROJECT, 'build/dist-lock'), undefined, async () => {
-    if (!(await isUpToDate())) await execa('bash', [path.join(PROJECT, 'scripts/build-library')]);
-  });
-}
-
-let compiled: Promise<void> | undefined;
-
-/** The compiled program's file. Looks once a process whether it is up to date. */
-export async function cliFile(): Promise<string> {
-  compiled ??= compile();
-  await compiled;
-  return MAIN;
-}
+import { CLI_FILE } from './compiled-library.js';
 
 export interface CliOptions {
   /** Folder of the store. */
@@ -62,7 +26,7 @@ function environmentOf({ store, environment }: CliOptions): NodeJS.ProcessEnv {
 
 /** Runs the command to its end. */
 export async function runCli(args: readonly string[], options: CliOptions = {}): Promise<CliResult> {
-  const { exitCode, stdout, stderr } = await execa(process.execPath, [await cliFile(), ...args], {
+  const { exitCode, stdout, stderr } = await execa(process.execPath, [CLI_FILE, ...args], {
     env: environmentOf(options),
     extendEnv: false,
     reject: false,
@@ -111,12 +75,12 @@ export class RunningCli {
   static async start(args: readonly string[], options: CliOptions = {}): Promise<RunningCli> {
     const stdio = ['ignore', 'pipe', 'pipe'] as const;
     const spawnOptions = { env: environmentOf(options), stdio: [...stdio], cwd: options.cwd };
-    return new RunningCli(spawn(process.execPath, [await cliFile(), ...args], spawnOptions));
+    return new RunningCli(spawn(process.execPath, [CLI_FILE, ...args], spawnOptions));
   }
 
   /** Runs it on a terminal of its own: all that it prints is `stdout` then. */
   static async startOnTerminal(args: readonly string[], options: CliOptions = {}): Promise<RunningCli> {
-    const words = [process.execPath, await cliFile(), ...args].map((word) => `'${word}'`);
+    const words = [process.execPath, CLI_FILE, ...args].map((word) => `'${word}'`);
     const command = `stty rows 24 cols 120; exec ${words.join(' ')}`; // A new terminal has no size at all.
     const child = spawn('script', ['--quiet', '--return', '--command', command, '/dev/null'], {
       env: { ...environmentOf(options), TERM: 'xterm' },

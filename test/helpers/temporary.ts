@@ -19,7 +19,9 @@ export async function makeScratch(parent?: string): Promise<string> {
   return path;
 }
 
-/** A TypeScript file run as a process of its own. */
+const LOADER = new URL('./compiled-library-loader.mjs', import.meta.url).href;
+
+/** A TypeScript file run as a process of its own, with the compiled library. */
 export class Child {
   readonly lines: string[] = [];
   private readonly exited: Promise<unknown>;
@@ -62,7 +64,7 @@ export class Child {
 /** Starts `file` (a URL beside the test) with arguments; killed at the latest when the test ends. */
 export function startChild(file: URL, args: readonly string[]): Child {
   const child = new Child(
-    spawn(process.execPath, ['--import', 'tsx', file.pathname, ...args], {
+    spawn(process.execPath, ['--import', 'tsx', '--import', LOADER, file.pathname, ...args], {
       stdio: ['ignore', 'pipe', 'inherit'],
     }),
   );

@@ -2,11 +2,11 @@
 import { mkdir, readdir, readFile, realpath, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { execa } from 'execa';
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openBuild } from '../../lib/artifact/build.js';
 import { nbdDevices } from '../../lib/native/nbd-pool.js';
 import { openStore } from '../../lib/storage/open-store.js';
-import { cliFile, RunningCli, runCli, runCliJson } from '../helpers/cli.js';
+import { RunningCli, runCli, runCliJson } from '../helpers/cli.js';
 import { startFolderUser } from '../helpers/folder-user.js';
 import { makeJournalFile } from '../helpers/journal-file.js';
 import { type MountableBuild, makeMountableBuild } from '../helpers/mountable-build.js';
@@ -17,9 +17,6 @@ import { makeScratch } from '../helpers/temporary.js';
 let made: MountableBuild;
 let scratch: string;
 let folder: string;
-beforeAll(async () => {
-  await cliFile();
-});
 beforeEach(async () => {
   scratch = await realpath(await makeScratch());
   made = await makeMountableBuild(scratch);

@@ -13,7 +13,7 @@
 #include <cerrno>
 #include <memory>
 
-#if defined(__SANITIZE_ADDRESS__)
+#ifdef ROOTLOOM_SANITIZE
 // What leaks is freed by the end of the process, and a report's symbols would be looked up by another program.
 extern "C" __attribute__((visibility("default"))) const char* __asan_default_options();
 extern "C" const char* __asan_default_options() { return "detect_leaks=0:symbolize=0:allocator_may_return_null=1"; }
@@ -23,7 +23,7 @@ namespace rootloom {
 
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__)
+#ifdef ROOTLOOM_SANITIZE
 // The sanitizer reserves terabytes, and asks the kernel this and that while it writes a report. Its questions are
 // refused, not punished, so that the report is seen.
 constexpr bool kSanitized = true;
@@ -132,10 +132,10 @@ Status FilterSystemCalls() {
     filter.Allow(call);
   }
   for (const int call : {SCMP_SYS(mmap), SCMP_SYS(mprotect)}) {
-    filter.AllowWhen(call, SCMP_A2_64(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+    filter.AllowWhen(call, {2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0});
   }
-  filter.AllowWhen(SCMP_SYS(prctl), SCMP_A0_64(SCMP_CMP_EQ, PR_GET_DUMPABLE));
-  filter.AllowWhen(SCMP_SYS(tgkill), SCMP_A0_64(SCMP_CMP_EQ, static_cast<scmp_datum_t>(::getpid())));
+  filter.AllowWhen(SCMP_SYS(prctl), {0, SCMP_CMP_EQ, PR_GET_DUMPABLE, 0});
+  filter.AllowWhen(SCMP_SYS(tgkill), {0, SCMP_CMP_EQ, static_cast<scmp_datum_t>(::getpid()), 0});
   if (kSanitized) {
     for (const int call :
          {SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(stat), SCMP_SYS(fstat),

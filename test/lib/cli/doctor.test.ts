@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { examineMachine, ext4, type MachineFinding } from '../../../lib/index.js';
-import { cliFile, runCli, runCliJson } from '../../helpers/cli.js';
+import { runCli, runCliJson } from '../../helpers/cli.js';
 
 const NAMES = [
   ...['Node.js', 'addon', 'free space for the store', 'QEMU', 'KVM', 'kernel bundle'],
@@ -15,7 +15,6 @@ const NAMES = [
 let environment: NodeJS.ProcessEnv;
 let cache: string;
 beforeAll(async () => {
-  await cliFile();
   cache = await mkdtemp(path.join(tmpdir(), 'rootloom-doctor-'));
   environment = { XDG_CACHE_HOME: cache };
   return () => rm(cache, { recursive: true, force: true });

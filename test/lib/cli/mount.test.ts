@@ -2,8 +2,8 @@
 import { mkdir, readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { execa } from 'execa';
-import { beforeAll, beforeEach, expect, it } from 'vitest';
-import { cliFile } from '../../helpers/cli.js';
+import { beforeEach, expect, it } from 'vitest';
+import { CLI_FILE } from '../../helpers/compiled-library.js';
 import { makeJournalFile } from '../../helpers/journal-file.js';
 import { type MountableBuild, makeMountableBuild } from '../../helpers/mountable-build.js';
 import { stateOf } from '../../helpers/store-state.js';
@@ -14,9 +14,6 @@ const JOURNALS = '/var/log/journal/0123456789abcdef0123456789abcdef';
 let scratch: string;
 let folder: string;
 let made: MountableBuild;
-beforeAll(async () => {
-  await cliFile();
-});
 beforeEach(async () => {
   scratch = await makeScratch();
   folder = path.join(scratch, 'mnt');
@@ -28,7 +25,7 @@ beforeEach(async () => {
 async function runWithoutDrivers([command = '', ...args]: readonly string[]) {
   const namespace = ['--user', '--map-root-user', '--mount', 'sh', '-c'];
   const prelude = 'mount -t tmpfs none /sys && exec "$@"';
-  const program = [process.execPath, await cliFile(), command, '--json', ...args];
+  const program = [process.execPath, CLI_FILE, command, '--json', ...args];
   const { exitCode, stdout, stderr } = await execa('unshare', [...namespace, prelude, 'sh', ...program], {
     env: { ROOTLOOM_STORE: made.storePath, XDG_CACHE_HOME: scratch }, // No kernel is there to try KVM with.
     reject: false,

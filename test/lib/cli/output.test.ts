@@ -6,7 +6,8 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { cliFile, RunningCli, runCli, runCliJson } from '../../helpers/cli.js';
+import { RunningCli, runCli, runCliJson } from '../../helpers/cli.js';
+import { CLI_FILE } from '../../helpers/compiled-library.js';
 import { findChildren } from '../../helpers/processes.js';
 import { startChild } from '../../helpers/temporary.js';
 import { publishSlowBuild } from './slow-build.js';
@@ -152,7 +153,7 @@ describe('standard output', () => {
 
   it('that is full is a failure', async () => {
     await using full = await open('/dev/full', 'w');
-    const child = spawn(process.execPath, [await cliFile(), 'list', '--all', '--json'], {
+    const child = spawn(process.execPath, [CLI_FILE, 'list', '--all', '--json'], {
       env: { ...process.env, ROOTLOOM_STORE: store.path },
       stdio: ['ignore', full.fd, 'pipe'],
     });

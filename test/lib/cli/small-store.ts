@@ -6,7 +6,6 @@ import path from 'node:path';
 import { execa } from 'execa';
 import { openStore, resizeRootfs } from '../../../lib/index.js';
 import { buildBase } from '../../helpers/base-build.js';
-import { cliFile } from '../../helpers/cli.js';
 import { makeSmallImage } from '../../helpers/small-image.js';
 
 const MIB = 1024 * 1024;
@@ -45,7 +44,6 @@ export async function addToImage(reference: string, file: string, name: string, 
  * @param blobBytes Size of an incompressible file /srv/blob; 0 for none.
  */
 export async function makeSmallStore({ blobBytes = BLOB_SIZE } = {}): Promise<SmallStore> {
-  await cliFile(); // Compiling may take longer than a test may.
   const folder = await mkdtemp(path.join(tmpdir(), 'rootloom-cli-'));
   const { reference } = await makeSmallImage(folder);
   if (blobBytes > 0) {

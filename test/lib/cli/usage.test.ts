@@ -1,8 +1,8 @@
 /** Command lines that can never be right, help, and the forms of an error. */
 import path from 'node:path';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { packageVersion } from '../../../lib/util/package-version.js';
-import { cliFile, runCli, runCliJson } from '../../helpers/cli.js';
+import { runCli, runCliJson } from '../../helpers/cli.js';
 
 const ID = '0f8fad5b-d9cb-469f-a165-70867728950e';
 const NOWHERE = path.join('/nonexistent', 'store');
@@ -109,10 +109,6 @@ const WRONG: [string[], RegExp][] = [
   ],
   [['build', '--from-template', ID, '--check', 'x'], /Allowed choices are auto, always, never/],
 ];
-
-beforeAll(async () => {
-  await cliFile();
-});
 
 describe('wrong usage', () => {
   it.concurrent.each(WRONG)('%j ends with 2 and says why', async (args, message) => {

@@ -13,7 +13,7 @@ class IsolatedExt4Test : public ::testing::Test {
  protected:
   std::shared_ptr<Device> Copy(const std::shared_ptr<Device>& device) { return ToMemory(ReadAll(*device)); }
 
-  const Isolation isolation_;
+  Isolation isolation_;
   const IsolationOptions options_ = isolation_.options();
   Scratch scratch_;
 };

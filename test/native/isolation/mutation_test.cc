@@ -153,7 +153,7 @@ class MutatedImage {
   const std::string& bytes_;
   const uint64_t seed_;
   Tally& tally_;
-  const Isolation isolation_;
+  Isolation isolation_;
   IsolationOptions options_;
 };
 

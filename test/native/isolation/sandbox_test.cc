@@ -32,7 +32,7 @@ class SandboxTest : public ::testing::Test {
     EXPECT_EQ(result.status().failure().path, deed);
   }
 
-  const Isolation isolation_;
+  Isolation isolation_;
   IsolationOptions options_ = isolation_.options(ROOTLOOM_PROBE);
   const std::shared_ptr<Device> device_ = MemoryDevice::Create(1 << 20, 4096).value();
 };

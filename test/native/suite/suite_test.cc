@@ -26,7 +26,7 @@ namespace {
 namespace fs = std::filesystem;
 
 const fs::path kSuite = fs::path(SUITE_SOURCE) / "tests";
-#if defined(__SANITIZE_ADDRESS__)
+#ifdef ROOTLOOM_SANITIZE
 constexpr const char* kForms[] = {"isolated"};  // the others differ in what native/block and native/chain test
 #else
 constexpr const char* kForms[] = {"memory", "chain", "isolated"};
