@@ -19,18 +19,11 @@ const STAGES: Record<string, Stage> = {
   lint: checkStage('TypeScript format and lint', 'npx', ['biome', 'ci', '--error-on-warnings', COLORS]),
   types: checkStage('types', 'npx', ['tsc', '-p', 'tsconfig.json']),
   tidy: checkStage('tidy', 'npx', ['tsx', 'scripts/tidy.ts']),
-  // What is shipped, in the addon's own build folder; then the same with assertions and sanitizers.
-  native: nativeStage({ name: 'native tests', buildFolder: 'build/cmake', options: [] }),
-  asan: nativeStage({
-    name: 'native tests under ASan and UBSan',
-    buildFolder: 'build/tests-asan',
-    options: ['-DROOTLOOM_ADDON=OFF', '-DCMAKE_BUILD_TYPE=Debug', '-DROOTLOOM_SANITIZE=address,undefined'],
-  }),
+  asan: nativeStage({ name: 'native tests under ASan and UBSan', preset: 'asan' }),
   // What many threads go through at once.
   tsan: nativeStage({
     name: 'multi-connection tests under TSan',
-    buildFolder: 'build/tests-tsan',
-    options: ['-DROOTLOOM_ADDON=OFF', '-DCMAKE_BUILD_TYPE=Debug', '-DROOTLOOM_SANITIZE=thread'],
+    preset: 'tsan',
     programs: [
       'nbd_context_test',
       'nbd_linearizability_test',

@@ -1,6 +1,6 @@
 /** The native programs of the benchmarks: the lean client, the echo, and what measures native rooms from inside. */
 import path from 'node:path';
-import { buildWithCMake } from '../../scripts/check/stage.js';
+import { runCommand } from '../../scripts/check/stage.js';
 
 const BUILD_FOLDER = 'build/cmake'; // The addon's own, so that no room is compiled twice.
 
@@ -9,7 +9,9 @@ export const PROGRAMS = path.resolve(BUILD_FOLDER, 'benchmarks/native');
 
 /** Builds what is not built yet. */
 export async function buildPrograms(): Promise<void> {
-  if (!(await buildWithCMake(BUILD_FOLDER, ['-DROOTLOOM_BENCHMARKS=ON'], 'bench_programs'))) {
-    throw new Error('The programs of the benchmarks cannot be built');
-  }
+  const configure = ['-S', '.', '-B', BUILD_FOLDER, '--log-level=WARNING', '-DROOTLOOM_BENCHMARKS=ON'];
+  const isBuilt =
+    (await runCommand('cmake', configure)) === 0 &&
+    (await runCommand('cmake', ['--build', BUILD_FOLDER, '--target', 'bench_programs'])) === 0;
+  if (!isBuilt) throw new Error('The programs of the benchmarks cannot be built');
 }

@@ -2,7 +2,7 @@
 import { closeSync, mkdirSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import {
-  buildWithCMake,
+  buildPreset,
   CORES,
   failure,
   type Outcome,
@@ -12,7 +12,9 @@ import {
   sumOutcomes,
 } from './stage.js';
 
-const BUILD_FOLDER = 'build/fuzz';
+/** Of CMakePresets.json. */
+const PRESET = 'asan';
+const BUILD_FOLDER = path.join('build', PRESET);
 const PROGRAMS = path.join(BUILD_FOLDER, 'test/fuzz');
 
 async function fuzz(program: string, seconds: number): Promise<Outcome> {
@@ -37,19 +39,7 @@ export function fuzzStage(seconds: number): Stage {
   return {
     name: `fuzz, ${seconds} s a target`,
     async run() {
-      const compiler = [
-        '-DCMAKE_C_COMPILER=clang',
-        '-DCMAKE_CXX_COMPILER=clang++',
-        '-DCMAKE_BUILD_TYPE=Debug',
-      ];
-      const options = [
-        ...compiler,
-        '-DROOTLOOM_ADDON=OFF',
-        '-DROOTLOOM_FUZZ=ON',
-        '-DROOTLOOM_SANITIZE=address,undefined',
-      ];
-      if (!(await buildWithCMake(BUILD_FOLDER, options, 'fuzzers')))
-        return failure(`the build in ${BUILD_FOLDER}`);
+      if (!(await buildPreset(PRESET, 'fuzzers'))) return failure(`the build of ${PRESET}`);
       const waiting = readdirSync(PROGRAMS).filter((name) => name.endsWith('_fuzz'));
       const outcomes: Outcome[] = [];
       const lanes = Array.from({ length: CORES }, async () => {

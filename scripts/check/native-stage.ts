@@ -2,16 +2,15 @@
 import { readFileSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { buildWithCMake, CORES, failure, runCommand, type Stage, sumOutcomes } from './stage.js';
+import { buildPreset, CORES, failure, runCommand, type Stage, sumOutcomes } from './stage.js';
 import { type CtestProgram, countGoogleTest, readCtestPrograms } from './test-reports.js';
 
 const PROGRAM_SECONDS = 900;
 
 interface NativeStageOptions {
   name: string;
-  buildFolder: string;
-  /** As CMake takes them. */
-  options: readonly string[];
+  /** Of CMakePresets.json. */
+  preset: string;
   /** The test programs to build and run; default all. */
   programs?: readonly string[] | undefined;
 }
@@ -24,7 +23,8 @@ function readReport(file: string): string | undefined {
   }
 }
 
-export function nativeStage({ name, buildFolder, options, programs }: NativeStageOptions): Stage {
+export function nativeStage({ name, preset, programs }: NativeStageOptions): Stage {
+  const buildFolder = path.join('build', preset);
   const reports = path.resolve(buildFolder, 'reports');
   const summary = path.join(reports, 'ctest.xml');
 
@@ -35,10 +35,7 @@ export function nativeStage({ name, buildFolder, options, programs }: NativeStag
   return {
     name,
     async run() {
-      const targets = programs ?? ['tests'];
-      if (!(await buildWithCMake(buildFolder, ['-DROOTLOOM_TESTS=ON', ...options], ...targets))) {
-        return failure(`the build in ${buildFolder}`);
-      }
+      if (!(await buildPreset(preset, ...(programs ?? ['tests'])))) return failure(`the build of ${preset}`);
       await rm(reports, { recursive: true, force: true });
       await mkdir(reports, { recursive: true });
       const args = [

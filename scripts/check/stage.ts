@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { availableParallelism, constants } from 'node:os';
+import path from 'node:path';
 
 export interface Outcome {
   passed: number;
@@ -56,16 +57,11 @@ export function runCommand(
   });
 }
 
-/** Configures a build folder, and builds targets there. Resolves with whether both went well. */
-export async function buildWithCMake(
-  folder: string,
-  options: readonly string[],
-  ...targets: readonly string[]
-): Promise<boolean> {
-  const configure = ['-S', '.', '-B', folder, '-G', 'Ninja', '--log-level=WARNING', ...options];
+/** Configures the build folder of a preset, and builds targets there. Resolves with whether both went well. */
+export async function buildPreset(preset: string, ...targets: readonly string[]): Promise<boolean> {
   return (
-    (await runCommand('cmake', configure)) === 0 &&
-    (await runCommand('cmake', ['--build', folder, '--target', ...targets])) === 0
+    (await runCommand('cmake', ['--preset', preset, '--log-level=WARNING'])) === 0 &&
+    (await runCommand('cmake', ['--build', path.join('build', preset), '--target', ...targets])) === 0
   );
 }
 

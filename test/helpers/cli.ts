@@ -1,7 +1,6 @@
 /** The `rootloom` command as users run it: compiled, and a process of its own. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import path from 'node:path';
 import { execa } from 'execa';
 import { onTestFinished } from 'vitest';
 import { CLI_FILE } from './compiled-library.js';
