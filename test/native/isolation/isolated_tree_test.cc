@@ -32,7 +32,7 @@ class IsolatedTreeTest : public ::testing::Test {
     return *tree;
   }
 
-  const Isolation isolation_;
+  Isolation isolation_;
   IsolationOptions options_ = isolation_.options();
   const std::shared_ptr<Device> device_ = SomeFilesystem(64 << 20, 64 << 20);
 };

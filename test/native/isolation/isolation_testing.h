@@ -9,7 +9,7 @@
 
 namespace rootloom::testing {
 
-#if defined(__SANITIZE_ADDRESS__)
+#ifdef ROOTLOOM_SANITIZE
 inline constexpr bool kSanitized = true;
 #else
 inline constexpr bool kSanitized = false;
