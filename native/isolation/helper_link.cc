@@ -51,6 +51,8 @@ Status HelperLink::WaitFor(short events, const SignsOfLife& life, const std::sto
   const std::stop_callback wake_on_stop(stop, [this] { wake_.Wake(); });
   Clock::time_point stalled_at = Clock::now() + names_.stall_timeout;
   uint64_t activity = life.activity();
+  std::chrono::nanoseconds cpu_time = life.cpu_time();
+  std::chrono::nanoseconds cpu_limit = cpu_time + names_.stall_timeout;
   for (;;) {
     if (stop.stop_requested()) return Status::Cancelled(names_.operation);
     // Looked at first: a helper that talks without end must not hold it up.
@@ -63,10 +65,14 @@ Status HelperLink::WaitFor(short events, const SignsOfLife& life, const std::sto
     if (ready > 0 && entries[0].revents != 0) return Status::Ok();
     if (ready != 0 || Clock::now() < stalled_at) continue;
     const uint64_t activity_now = life.activity();
-    if (activity_now == activity && !life.busy()) {
+    const std::chrono::nanoseconds cpu_time_now = life.cpu_time();
+    if (activity_now != activity || life.busy()) {
+      cpu_limit = cpu_time_now + names_.stall_timeout;
+    } else if (cpu_time_now == cpu_time || cpu_time_now >= cpu_limit) {
       return Crashed("its helper gave no sign of life for " + std::to_string(names_.stall_timeout.count()) + " ms");
     }
     activity = activity_now;
+    cpu_time = cpu_time_now;
     stalled_at = Clock::now() + names_.stall_timeout;
   }
 }

@@ -26,10 +26,11 @@ class HelperLink {
     // See IsolationOptions.
     std::chrono::milliseconds stall_timeout{};
   };
-  // What else a helper does that says nothing: it uses its disks.
+  // What else a helper does that says nothing: it uses its disks, or the processor.
   struct SignsOfLife {
     std::function<uint64_t()> activity;  // counts what has ended
     std::function<bool()> busy;
+    std::function<std::chrono::nanoseconds()> cpu_time;  // used so far
   };
 
   // Gives peer the helper's end.
@@ -37,7 +38,8 @@ class HelperLink {
 
   // Waits for the next frame. Fails with kCancelled once stop is triggered, and with kEngineCrashed when the helper
   // hangs up, gives no sign of life, or sends what is no frame; and with kBusy when it has sent nothing by the
-  // deadline.
+  // deadline. To compute is a sign of life for a time-out's worth of the processor's time, which may be long in coming
+  // on a busy machine.
   Result<Frame> Receive(const SignsOfLife& life, const std::stop_token& stop,
                         Clock::time_point deadline = Clock::time_point::max());
 

@@ -62,7 +62,7 @@ class Supervision {
     // Or its end would not be the end of the connections.
     control_peer.Reset();
     disk_peer.Reset();
-    Result<HelperAnswer> answer = Converse();
+    Result<HelperAnswer> answer = Converse(helper);
     const HelperEnd end = helper.End();
     const bool crashed = !answer.ok() && answer.status().failure().kind == StatusKind::kEngineCrashed;
     if (crashed && link_.hung_up()) answer = link_.Crashed(TextOf(end));
@@ -97,8 +97,10 @@ class Supervision {
   }
 
   // Talks with the helper until it has answered. Fails with kEngineCrashed, or kCancelled.
-  Result<HelperAnswer> Converse() {
-    const HelperLink::SignsOfLife life{.activity = [this] { return Activity(); }, .busy = [this] { return IsBusy(); }};
+  Result<HelperAnswer> Converse(const HelperProcess& helper) {
+    const HelperLink::SignsOfLife life{.activity = [this] { return Activity(); },
+                                       .busy = [this] { return IsBusy(); },
+                                       .cpu_time = [&helper] { return helper.CpuTime(); }};
     for (;;) {
       ROOTLOOM_ASSIGN_OR_RETURN(const Frame frame, link_.Receive(life, context_.stop));
       if (frame.kind == HelperMessage::kAnswer) {

@@ -64,6 +64,11 @@ void KeptHelper::AllowCpu(std::chrono::nanoseconds more) {
   changed_.notify_all();
 }
 
+std::chrono::nanoseconds KeptHelper::CpuTime() {
+  std::lock_guard lock(mutex_);
+  return process_ ? process_->CpuTime() : std::chrono::nanoseconds(0);
+}
+
 HelperObituary KeptHelper::End() {
   std::unique_lock lock(mutex_);
   end_wanted_ = true;

@@ -33,6 +33,9 @@ class KeptHelper {
   // From now on it may use so much, and is ended when it does.
   void AllowCpu(std::chrono::nanoseconds more);
 
+  // What it has used of the processor; 0 once it has ended.
+  std::chrono::nanoseconds CpuTime();
+
   // Kills it, if it still runs. Returns at once, and the same each time.
   HelperObituary End();
 

@@ -39,7 +39,8 @@ TreeSession::TreeSession(HelperLink link, const IsolationOptions& isolation, std
       link_(std::move(link)),
       cpu_per_call_(std::chrono::seconds(isolation.limits.cpu_seconds)),
       life_{.activity = [this] { return disk_->device().activity(); },
-            .busy = [this] { return disk_->device().busy(); }},
+            .busy = [this] { return disk_->device().busy(); },
+            .cpu_time = [this] { return helper_->CpuTime(); }},
       device_(std::move(device)) {}
 
 TreeSession::~TreeSession() = default;
