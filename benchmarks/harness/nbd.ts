@@ -134,6 +134,11 @@ export function readLean(bench: Bench, server: NbdServer, load: Load, cores?: st
   return runClient(server, { connections, depth, block, order, verify, ...times }, cores);
 }
 
+/** Writes every block of an export once, in random order, with the lean client. */
+export function writeOnceLean(socketPath: string, connections: number): Promise<ClientResult> {
+  return runClient({ socketPath, stores: true }, { connections, depth: 64, order: 'once', read: 0 });
+}
+
 /** Random reads with fio's nbd engine, a job and a connection each. */
 export async function readWithFio(bench: Bench, server: NbdServer, load: Load): Promise<Sample> {
   const { stdout } = await execa('fio', [

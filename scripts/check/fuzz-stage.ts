@@ -1,16 +1,7 @@
-/** The libFuzzer programs, each for a while, as many at once as there are cores. */
+/** The libFuzzer programs, each for a while, all at once. */
 import { closeSync, mkdirSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import {
-  buildPreset,
-  CORES,
-  failure,
-  type Outcome,
-  PASSED,
-  runCommand,
-  type Stage,
-  sumOutcomes,
-} from './stage.js';
+import { buildPreset, failure, type Outcome, PASSED, runCommand, type Stage, sumOutcomes } from './stage.js';
 
 /** Of CMakePresets.json. */
 const PRESET = 'asan';
@@ -40,14 +31,8 @@ export function fuzzStage(seconds: number): Stage {
     name: `fuzz, ${seconds} s a target`,
     async run() {
       if (!(await buildPreset(PRESET, 'fuzzers'))) return failure(`the build of ${PRESET}`);
-      const waiting = readdirSync(PROGRAMS).filter((name) => name.endsWith('_fuzz'));
-      const outcomes: Outcome[] = [];
-      const lanes = Array.from({ length: CORES }, async () => {
-        for (let program = waiting.pop(); program !== undefined; program = waiting.pop()) {
-          outcomes.push(await fuzz(program, seconds));
-        }
-      });
-      await Promise.all(lanes);
+      const programs = readdirSync(PROGRAMS).filter((name) => name.endsWith('_fuzz'));
+      const outcomes = await Promise.all(programs.map((program) => fuzz(program, seconds)));
       return outcomes.length === 0 ? failure('no fuzz target was found') : sumOutcomes(outcomes);
     },
   };
