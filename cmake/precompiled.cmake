@@ -17,14 +17,13 @@ set(rootloom_common_headers <algorithm> <array> <atomic> <chrono> <condition_var
 
 file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/room_headers.cc CONTENT "")
 add_library(rootloom_room_headers STATIC EXCLUDE_FROM_ALL ${PROJECT_BINARY_DIR}/room_headers.cc)
-target_link_libraries(rootloom_room_headers PRIVATE rootloom_options Threads::Threads)
+target_link_libraries(rootloom_room_headers PRIVATE rootloom_options Threads::Threads rootloom_coverage)
 target_precompile_headers(rootloom_room_headers PRIVATE ${rootloom_common_headers})
 
 if(ROOTLOOM_TESTS)
   file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/test_headers.cc CONTENT "int main() {}\n")
   add_executable(rootloom_test_headers EXCLUDE_FROM_ALL ${PROJECT_BINARY_DIR}/test_headers.cc)
   target_link_libraries(rootloom_test_headers PRIVATE rootloom_options Threads::Threads GTest::gtest)
-  target_compile_options(rootloom_test_headers PRIVATE $<$<CONFIG:Debug>:-O0>)
   target_precompile_headers(rootloom_test_headers PRIVATE ${rootloom_common_headers} <filesystem> <fstream> <random>
     <gtest/gtest.h>)
 endif()

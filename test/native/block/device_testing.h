@@ -9,6 +9,7 @@
 
 #include "native/block/device.h"
 #include "native/util/file_io.h"
+#include "test/native/util/bytes.h"
 #include "test/native/util/random.h"
 #include "test/native/util/status_matchers.h"
 
@@ -26,11 +27,11 @@ inline Bytes ReadAll(Device& device) { return ReadAll(device, {0, device.size_by
 
 // Compares without printing megabytes.
 inline ::testing::AssertionResult SameBytes(const Bytes& actual, const Bytes& expected) {
+  if (AreEqual(actual, expected)) return ::testing::AssertionSuccess();
   if (actual.size() != expected.size()) {
     return ::testing::AssertionFailure() << actual.size() << " bytes instead of " << expected.size();
   }
   const auto [a, e] = std::mismatch(actual.begin(), actual.end(), expected.begin());
-  if (a == actual.end()) return ::testing::AssertionSuccess();
   return ::testing::AssertionFailure() << "byte " << (a - actual.begin()) << " is " << static_cast<int>(*a)
                                        << " instead of " << static_cast<int>(*e);
 }

@@ -7,6 +7,7 @@
 #include <cctype>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <fstream>
 #include <span>
 #include <string>
@@ -19,6 +20,7 @@
 #include "native/chain/lz4_frame.h"
 #include "native/util/call_context.h"
 #include "native/util/endian.h"
+#include "test/native/util/bytes.h"
 #include "test/native/util/random.h"
 #include "test/native/util/status_matchers.h"
 #include "test/native/util/temp_folder.h"
@@ -50,10 +52,10 @@ inline Bytes FromHex(std::string_view text) {
 }
 
 inline Bytes ReadWhole(const std::string& path) {
+  Bytes bytes(std::filesystem::file_size(path));
   std::ifstream file(path, std::ios::binary);
-  const std::string text((std::istreambuf_iterator<char>(file)), {});
-  const auto bytes = std::as_bytes(std::span(text));
-  return Bytes(bytes.begin(), bytes.end());
+  EXPECT_TRUE(file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size())));
+  return bytes;
 }
 
 inline void WriteWhole(const std::string& path, std::span<const std::byte> bytes) {
@@ -71,7 +73,7 @@ inline Bytes ContentOf(Device& device) {
 // Compares without printing megabytes.
 inline ::testing::AssertionResult Holds(Device& device, const Bytes& wanted) {
   const Bytes bytes = ContentOf(device);
-  if (bytes == wanted) return ::testing::AssertionSuccess();
+  if (AreEqual(bytes, wanted)) return ::testing::AssertionSuccess();
   const auto [first, ignored] = std::mismatch(bytes.begin(), bytes.end(), wanted.begin(), wanted.end());
   return ::testing::AssertionFailure() << bytes.size() << " bytes, " << wanted.size() << " wanted; they differ at byte "
                                        << (first - bytes.begin());
