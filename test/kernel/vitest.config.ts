@@ -4,12 +4,25 @@
  *
  * They have the compiled library: in the slow kernel, compiling took longer than most of the tests.
  */
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
+const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
+const SOURCE = path.join(PROJECT, 'lib/');
+
 export default defineConfig({
-  resolve: {
-    alias: [{ find: /^(\.\.\/)+lib\//, replacement: new URL('../../dist/', import.meta.url).pathname }],
-  },
+  plugins: [
+    {
+      name: 'compiled-library',
+      enforce: 'pre',
+      resolveId(target: string, importer: string | undefined) {
+        if (!target.startsWith('.') || importer === undefined) return undefined;
+        const file = path.resolve(path.dirname(importer), target);
+        return file.startsWith(SOURCE) ? path.join(PROJECT, 'dist', file.slice(SOURCE.length)) : undefined;
+      },
+    },
+  ],
   test: {
     include: ['test/kernel/**/*.test.ts'],
     globalSetup: 'test/helpers/compiled-library.ts',
