@@ -37,12 +37,13 @@ async function writeServed(
 /** A job and a connection each. */
 async function writeWithFio(bench: Bench, uri: string, size: number, jobs: number): Promise<number> {
   const share = size / jobs;
-  const load = ['--ioengine=nbd', `--uri=${uri}`, '--rw=randwrite', '--bs=4k', '--iodepth=64'];
+  const load = ['--ioengine=nbd', `--uri=${uri}`, '--rw=randwrite', '--bs=4k', '--iodepth=64', '--thread'];
   const parts = [`--size=${share}`, `--offset_increment=${share}`, `--numjobs=${jobs}`, '--group_reporting'];
-  const report = path.join(bench.folder, 'fio.json'); // On its output fio also talks.
+  const report = path.join(bench.folder, 'fio.json');
   const output = ['--name=load', '--output-format=json', `--output=${report}`];
   await execa('fio', [...output, ...load, ...parts], { cwd: bench.folder });
-  return JSON.parse(await readFile(report, 'utf8')).jobs[0].write.iops as number;
+  const text = await readFile(report, 'utf8');
+  return JSON.parse(text.slice(text.indexOf('{'))).jobs[0].write.iops as number; // It talks before.
 }
 
 async function measureWrites(bench: Bench): Promise<void> {
