@@ -1,12 +1,12 @@
 /** Examines what this machine can do, and what each missing thing costs. Changes nothing but the notes of a KVM trial. */
 import { statfs } from 'node:fs/promises';
 import path from 'node:path';
-import { execa } from 'execa';
 import { isRootloomError } from '../errors.js';
 import type { CallOptions } from '../native/call.js';
 import { ext4 } from '../native/ext4.js';
 import { parseStorageUrl } from '../storage/storage-url.js';
 import { formatByteSize } from '../util/byte-size.js';
+import { loadExeca } from '../util/execa.js';
 import { statIfThere } from '../util/lookup.js';
 import { readStaticBusybox } from '../util/static-busybox.js';
 import { findTool, type Tool } from '../util/tool.js';
@@ -55,6 +55,7 @@ async function ifThere<Value>(work: Promise<Value>): Promise<Value | undefined> 
 
 /** The first line of what a program says of its version; undefined without the program. */
 async function versionOf(program: string, { signal }: Call): Promise<string | undefined> {
+  const execa = await loadExeca();
   const result = await execa(program, ['--version'], {
     ...{ stdin: 'ignore', reject: false, lines: true },
     ...(signal && { cancelSignal: signal }),

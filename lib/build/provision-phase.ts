@@ -20,6 +20,12 @@ import { WorkDisk } from './work-disk.js';
 /** For powering off after the exit line; the filesystem is clean by then. */
 const POWER_OFF_TIMEOUT_MS = 30_000;
 
+/**
+ * An emulator translates code anew at each address where it runs. Of the thousands of programs that a package manager starts, each
+ * would have its own; with all at the same addresses, a start costs a fifth. The machine runs nothing but the script.
+ */
+const EMULATED_KERNEL_ARGUMENTS = ['norandmaps'];
+
 export class ProvisionPhase implements Phase {
   readonly name = 'provision';
   readonly inputs: JsonValue;
@@ -49,8 +55,10 @@ export class ProvisionPhase implements Phase {
 
   async #provision(disk: WorkDisk, context: PhaseContext): Promise<void> {
     const { driver, kernel, memoryBytes, cpus } = this.machine;
+    const kernelArguments = driver.acceleration.accelerator === 'tcg' ? EMULATED_KERNEL_ARGUMENTS : [];
     const memoryPath = path.join(context.staging, 'memory');
-    const spec = { kernel, memoryBytes, cpus, memoryPath, init: PROVISIONING_INIT, network: true };
+    const init = PROVISIONING_INIT;
+    const spec = { kernel, kernelArguments, memoryBytes, cpus, memoryPath, init, network: true };
     const guest = await Guest.boot(driver, disk.overlay, spec, { signal: context.signal });
     await guest.use(context.signal, async (vm, signal) => {
       await this.#followScript(vm, context, signal);

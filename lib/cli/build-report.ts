@@ -1,7 +1,8 @@
 /** Shows a template build under way: a live list on a terminal, plain lines elsewhere, events as JSON when asked. */
 import { type BuildEvent, formatByteSize, type PhaseReport, type TemplateBuild } from '../index.js';
+import type { LiveTask } from './live-list.js';
 import { toJson } from './output.js';
-import { isLive, type LiveTask, progressText, runLive } from './progress.js';
+import { isLive, progressText } from './progress.js';
 
 const TITLES = {
   base: 'base: make the disk',
@@ -42,9 +43,10 @@ async function followPhase(events: AsyncIterator<BuildEvent>, task: LiveTask): P
   }
 }
 
-function showLive(build: TemplateBuild): Promise<void> {
+async function showLive(build: TemplateBuild): Promise<void> {
   const events = build[Symbol.asyncIterator]();
-  return runLive(Object.values(TITLES).map((title) => ({ title, run: (task) => followPhase(events, task) })));
+  const { runLive } = await import('./live-list.js');
+  await runLive(Object.values(TITLES).map((title) => ({ title, run: (task) => followPhase(events, task) })));
 }
 
 /** One line of JSON on standard error for each event. */

@@ -1,6 +1,6 @@
 /** Progress of long calls, on standard error: a live list on a terminal, now and then a plain line elsewhere. */
-import { DefaultRenderer, Listr, ListrLogger, ProcessOutput } from 'listr2';
 import { formatByteSize, type Progress, type ProgressListener } from '../index.js';
+import type { LiveTask } from './live-list.js';
 
 /** Where there is no terminal, a call that takes longer than this says how far it is, each time it has passed. */
 const PLAIN_INTERVAL_MS = 10_000;
@@ -20,40 +20,6 @@ export function isLive(): boolean {
   return isTTY === true && rows > 0 && process.env.TERM !== 'dumb';
 }
 
-/** One line of a live list, while its task runs. */
-export interface LiveTask {
-  title: string;
-  output: string;
-}
-
-/** Listr takes its own renderer only when standard output is a terminal. */
-class StandardErrorRenderer extends DefaultRenderer {
-  static override nonTTY = true;
-}
-
-/**
- * Runs tasks one after the other under a live list, which stays or, with `clear`, is gone in the end. An error of theirs comes
- * through, and is not shown.
- */
-export async function runLive(
-  tasks: readonly { title: string; run: (task: LiveTask) => Promise<void> }[],
-  { clear = false } = {},
-): Promise<void> {
-  const list = new Listr(
-    tasks.map(({ title, run }) => ({ title, task: (_, task) => run(task) })),
-    {
-      registerSignalListeners: false, // The process has its own, which do not skip the release of anything.
-      renderer: StandardErrorRenderer,
-      rendererOptions: {
-        logger: new ListrLogger({ processOutput: new ProcessOutput(process.stderr, process.stderr) }),
-        showErrorMessage: false,
-        clearOutput: clear,
-      },
-    },
-  );
-  await list.run();
-}
-
 /** Runs `body` under a title; with `json` it is silent. */
 export async function withProgress<Value>(
   title: string,
@@ -70,6 +36,7 @@ export async function withProgress<Value>(
       }),
     );
   };
+  const { runLive } = await import('./live-list.js');
   await runLive([{ title, run }], { clear: true });
   return results[0] as Value;
 }

@@ -1,7 +1,8 @@
 /** Pulls an image from a registry with skopeo, which knows registries, mirrors and credentials. */
-import { execa } from 'execa';
+
 import type { Logger } from 'pino';
 import { RootloomError } from '../errors.js';
+import { loadExeca } from '../util/execa.js';
 import { isSystemError } from '../util/system-error.js';
 import type { Platform } from './platform.js';
 
@@ -34,6 +35,7 @@ export async function pullWithSkopeo(
   const choice = ['--override-os', platform.os, '--override-arch', platform.architecture, ...variant];
   // Relative, for skopeo ends a layout's path at the first colon.
   const target = `oci:${layoutName}:${PULLED_TAG}`;
+  const execa = await loadExeca();
   const result = await execa('skopeo', [...choice, 'copy', '--quiet', `docker://${name}`, target], {
     cwd: folder,
     stdin: 'ignore',

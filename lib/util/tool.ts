@@ -1,8 +1,8 @@
 /** Finds and runs the system's programs. */
 import { access, constants } from 'node:fs/promises';
 import path from 'node:path';
-import { execa } from 'execa';
 import { RootloomError } from '../errors.js';
+import { loadExeca } from './execa.js';
 import { isSystemError } from './system-error.js';
 
 const TAIL_LINES = 30;
@@ -42,6 +42,7 @@ export async function runTool(
   { cwd, signal }: ToolOptions = {},
 ): Promise<Buffer> {
   signal?.throwIfAborted();
+  const execa = await loadExeca();
   const result = await execa(tool, args, {
     stdin: 'ignore',
     encoding: 'buffer',

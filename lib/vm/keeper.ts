@@ -2,9 +2,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
-import { execa } from 'execa';
 import { RootloomError } from '../errors.js';
 import { findHelper } from '../native/helper-program.js';
+import { loadExeca } from '../util/execa.js';
 import { withSystemErrors } from '../util/system-error.js';
 import type { RunDir } from './run-dir.js';
 
@@ -97,6 +97,7 @@ export class KeptProcess {
 
 /** Measures the rate of this host's time stamp counter, in kHz. Rejects with TOOL_MISSING or UNSUPPORTED. */
 export async function measureTscKhz(): Promise<number> {
+  const execa = await loadExeca();
   const { stdout, stderr, failed } = await execa(findKeeper(), ['--tsc-khz'], { reject: false });
   if (!failed) return Number(stdout);
   const operation = 'measure the time stamp counter';

@@ -40,6 +40,7 @@ test(`a disk is wholly the old or wholly the new one, whatever happens (ROOTLOOM
       const folder = path.join(root, `${seed}`);
       await mkdir(folder);
       await new Scenario(seed, folder, tally, faultyStep).run().catch((error) => failures.push(error));
+      await rm(folder, { recursive: true }); // Tens of thousands would not find room.
     }
   });
   await Promise.all(lanes);

@@ -10,12 +10,6 @@ namespace {
 // How much of a list is sent at once, unless one element is more.
 constexpr size_t kPartBytes = 256 << 10;
 
-template <typename T>
-constexpr bool kIsList = requires {
-  typename T::allocator_type;
-}
-&&!std::is_same_v<T, std::string>;
-
 // Content that the owner has.
 class OwnersSource final : public ContentSource {
  public:

@@ -13,12 +13,6 @@ namespace rootloom::isolated {
 
 namespace {
 
-template <typename T>
-constexpr bool kIsList = requires {
-  typename T::allocator_type;
-}
-&&!std::is_same_v<T, std::string>;
-
 SourceFacts FactsOf(const ContentSource& source) { return {source.name(), source.size_bytes()}; }
 
 class IsolatedTree final : public Tree, public std::enable_shared_from_this<IsolatedTree> {

@@ -7,11 +7,19 @@
 #include <optional>
 #include <string>
 #include <tuple>
+#include <type_traits>
 #include <vector>
 
 #include "native/isolation/tree/tree_fields.h"
 
 namespace rootloom {
+
+// Whether an answer's elements may travel in parts.
+template <typename Value>
+constexpr bool kIsList = requires {
+  typename Value::allocator_type;
+}
+&&!std::is_same_v<Value, std::string>;
 
 enum class TreeMethod : uint8_t {
   kStat,

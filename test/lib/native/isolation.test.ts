@@ -2,32 +2,21 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { createMemoryDevice, type Device } from '../../../lib/native/device.js';
 import { createFaultyDevice, createLoggingDevice } from '../../../lib/native/device-doubles.js';
 import { ext4 } from '../../../lib/native/ext4.js';
 import { ISOLATIONS } from '../../../lib/native/isolation.js';
 import { rebuildDisk } from '../../../lib/native/rebuild.js';
 import { sleep } from '../../../lib/util/abort.js';
+import { IDENTITY, makeFilesystem } from '../../helpers/made-filesystem.js';
 import { findProcesses } from '../../helpers/processes.js';
 import { makeScratch } from '../../helpers/temporary.js';
 
 const MIB = 2 ** 20;
-const IDENTITY = {
-  uuid: '0f8fad5b-d9cb-469f-a165-70867728950e',
-  hashSeed: '7c9e6679-7425-40de-944b-e07fc1f90ae7',
-  time: 1_700_000_000,
-};
-
-async function makeFilesystem(): Promise<Device> {
-  const device = createMemoryDevice({ size: 64 * MIB });
-  await ext4.mkfs(device, { ...IDENTITY, size: 32 * MIB });
-  return device;
-}
 
 describe('isolation', () => {
   test('is where every operation gives what it gives in this process', async () => {
-    await using here = await makeFilesystem();
-    await using there = await makeFilesystem();
+    await using here = await makeFilesystem(64 * MIB);
+    await using there = await makeFilesystem(64 * MIB);
     const none = { isolation: 'none' } as const;
     expect(await ext4.stats(there)).toEqual(await ext4.stats(here, none));
     const request = { size: 64 * MIB, time: IDENTITY.time };
@@ -40,7 +29,7 @@ describe('isolation', () => {
   });
 
   test('keeps changes back until the engine has succeeded', async () => {
-    await using inner = await makeFilesystem();
+    await using inner = await makeFilesystem(64 * MIB);
     await using device = createFaultyDevice(inner, { faults: [{ operation: 'read', skip: 4, errno: 5 }] });
     await using logged = createLoggingDevice(device);
     const resized = ext4.resize(logged, { size: 64 * MIB });
@@ -49,7 +38,7 @@ describe('isolation', () => {
   });
 
   test('ends with the signal that the caller gave', async () => {
-    await using inner = await makeFilesystem();
+    await using inner = await makeFilesystem(64 * MIB);
     await using slow = createFaultyDevice(inner, { faults: [{ operation: 'read', delayMs: 30 }] });
     const reason = new Error('enough');
     const abort = new AbortController();
@@ -59,7 +48,7 @@ describe('isolation', () => {
 
   test.each(ISOLATIONS)('is "%s" for a rebuild, too', async (isolation) => {
     const upperPath = path.join(await makeScratch(), 'upper');
-    await using inner = await makeFilesystem();
+    await using inner = await makeFilesystem(64 * MIB);
     await using slow = createFaultyDevice(inner, {
       faults: [{ operation: 'read', skip: 4, count: 1, delayMs: 500 }],
     });
@@ -72,7 +61,7 @@ describe('isolation', () => {
   });
 
   test('leaves the children of Node to Node', async () => {
-    await using device = await makeFilesystem();
+    await using device = await makeFilesystem(64 * MIB);
     const children = Array.from({ length: 8 }, () => spawn('true'));
     const ends = Promise.all(children.map((child) => once(child, 'exit')));
     await Promise.all(Array.from({ length: 8 }, () => ext4.stats(device)));

@@ -1,23 +1,9 @@
 /** Trees that a helper process has open: how long it lives, and what becomes of them without it. */
 import { afterEach, describe, expect, test } from 'vitest';
-import { createMemoryDevice, type Device } from '../../../lib/native/device.js';
 import { createFaultyDevice } from '../../../lib/native/device-doubles.js';
-import { ext4 } from '../../../lib/native/ext4.js';
 import { openTree } from '../../../lib/native/ext4-tree.js';
+import { makeFilesystem } from '../../helpers/made-filesystem.js';
 import { findProcesses } from '../../helpers/processes.js';
-
-const MIB = 2 ** 20;
-const IDENTITY = {
-  uuid: '0f8fad5b-d9cb-469f-a165-70867728950e',
-  hashSeed: '7c9e6679-7425-40de-944b-e07fc1f90ae7',
-  time: 1_700_000_000,
-};
-
-async function makeFilesystem(): Promise<Device> {
-  const device = createMemoryDevice({ size: 32 * MIB });
-  await ext4.mkfs(device, IDENTITY);
-  return device;
-}
 
 const helpers = () => findProcesses(`rootloom-ext4\0${process.pid}\0`);
 
