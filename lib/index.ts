@@ -100,7 +100,7 @@ export { parseStorageUrl } from './storage/storage-url.js';
 export type { Store } from './storage/store.js';
 export { formatByteSize, parseByteSize } from './util/byte-size.js';
 export { Cleaner, type CleanerOptions } from './util/cleaner.js';
-export { packageVersion } from './util/package-version.js';
+export { packageVersion } from './util/package.js';
 export type { Progress, ProgressListener } from './util/progress.js';
 export type { ExecOptions, ExecResult } from './vm/guest-agent.js';
 export {

@@ -1,6 +1,7 @@
 /** Loads the addon. No other file does. */
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import { PACKAGE_ROOT } from '../util/package.js';
 
 const require = createRequire(import.meta.url);
 const nodeGypBuild = require('node-gyp-build') as (folder: string) => unknown;
@@ -20,8 +21,5 @@ export interface NativeCall<Value> {
 
 export type { Progress, ProgressListener } from '../util/progress.js';
 
-/**
- * Each room of lib/native describes its own part of the addon and asks for it by type.
- * The package's root is two folders up, from lib/native as from dist/native.
- */
-export const addon: unknown = nodeGypBuild(fileURLToPath(new URL('../..', import.meta.url)));
+/** Each room of lib/native describes its own part of the addon and asks for it by type. */
+export const addon: unknown = nodeGypBuild(fileURLToPath(PACKAGE_ROOT));

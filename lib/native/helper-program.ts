@@ -2,12 +2,13 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { RootloomError } from '../errors.js';
+import { PACKAGE_ROOT } from '../util/package.js';
 
-/** Where builds leave them, and where packages have them; the package's root is two folders up. */
-const PLACES = ['../../build/Release', `../../prebuilds/${process.platform}-${process.arch}`];
+/** Where builds leave them, and where packages have them. */
+const PLACES = ['build/Release', `prebuilds/${process.platform}-${process.arch}`];
 
 function placesOf(name: string): string[] {
-  return PLACES.map((place) => fileURLToPath(new URL(`${place}/${name}`, import.meta.url)));
+  return PLACES.map((place) => fileURLToPath(new URL(`${place}/${name}`, PACKAGE_ROOT)));
 }
 
 /** Where one is, or would be, for a caller that finds out later whether it is needed. */

@@ -5,10 +5,11 @@
  * script installs the one that the image's init system needs. assets/common goes where it says.
  */
 import { readFile } from 'node:fs/promises';
+import { CODE_ROOT } from '../../util/package.js';
 import { withSystemErrors } from '../../util/system-error.js';
 import { PAYLOAD_FOLDER } from './config.js';
 
-const ASSETS_FOLDER = new URL('./assets/', import.meta.url);
+const ASSETS_FOLDER = new URL('./rootfs/provisioning/assets/', CODE_ROOT);
 
 /** Asset → what it is for. */
 const PURPOSES: Readonly<Record<string, string>> = {

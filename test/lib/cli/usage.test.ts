@@ -1,7 +1,7 @@
 /** Command lines that can never be right, help, and the forms of an error. */
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { packageVersion } from '../../../lib/util/package-version.js';
+import { packageVersion } from '../../../lib/util/package.js';
 import { runCli, runCliJson } from '../../helpers/cli.js';
 
 const ID = '0f8fad5b-d9cb-469f-a165-70867728950e';
