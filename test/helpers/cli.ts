@@ -3,7 +3,9 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { execa } from 'execa';
 import { onTestFinished } from 'vitest';
+import { sleep } from '../../lib/util/abort.js';
 import { CLI_FILE } from './compiled-library.js';
+import { findChildren } from './processes.js';
 
 export interface CliOptions {
   /** Folder of the store. */
@@ -101,6 +103,18 @@ export class RunningCli {
     });
     await Promise.race([written, this.#closed]);
     if (!isThere()) throw new Error(`The command ended without ${pattern}: ${this.stdout}${this.stderr}`);
+  }
+
+  /** Waits until the command has started another program, and gives that one's process. */
+  async firstChild(): Promise<number> {
+    for (;;) {
+      const [child] = await findChildren(this.pid);
+      if (child !== undefined) return child;
+      const { exitCode, signalCode } = this.#process;
+      if (exitCode !== null || signalCode !== null)
+        throw new Error(`The command ended without a child: ${this.stderr}`);
+      await sleep(10);
+    }
   }
 
   /** The reader of its standard output goes away. */

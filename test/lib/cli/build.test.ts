@@ -3,7 +3,6 @@ import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { RunningCli, runCli, runCliJson } from '../../helpers/cli.js';
-import { findChildren } from '../../helpers/processes.js';
 import { makeSmallStore, removeSmallStore, type SmallStore } from './small-store.js';
 
 /** The first one on a machine makes a kernel bundle, and tries KVM. */
@@ -71,14 +70,13 @@ describe('build', () => {
     const args = ['build', '--from-oci', store.reference, '--disk-free', '1G', '--json', '--events'];
     const running = await RunningCli.start(args, { store: store.path });
     await running.waitFor(/"step":"provision"/);
-    let keepers: number[] = [];
-    while (keepers.length === 0) keepers = await findChildren(running.pid);
+    const keeper = await running.firstChild();
     expect(await running.end('SIGTERM')).toEqual({ exitCode: 143, signal: null });
     expect(running.stdout).toBe('');
     expect(JSON.parse(running.stderr.trimEnd().split('\n').at(-1) ?? '')).toEqual({
       error: { code: 'INTERRUPTED', message: 'Interrupted by SIGTERM' },
     });
-    for (const keeper of keepers) expect(() => process.kill(keeper, 0)).toThrow(/ESRCH/);
+    expect(() => process.kill(keeper, 0)).toThrow(/ESRCH/);
     await expectNothingLeft();
   });
 

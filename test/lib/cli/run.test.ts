@@ -3,7 +3,6 @@ import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { RunningCli, runCli, runCliJson } from '../../helpers/cli.js';
-import { findChildren } from '../../helpers/processes.js';
 import { ensureTemplate, TEMPLATE_TIMEOUT_MS, type TestTemplate } from '../../helpers/template.js';
 
 let template: TestTemplate;
@@ -40,11 +39,10 @@ describe('run', () => {
 
   it('interrupted leaves no process and no file', async () => {
     const running = await RunningCli.start(['run', template.buildId, '--', 'sleep', '600'], template);
-    let keepers: number[] = [];
-    while (keepers.length === 0) keepers = await findChildren(running.pid);
+    const keeper = await running.firstChild();
     expect(await running.end('SIGINT')).toEqual({ exitCode: 130, signal: null });
     expect(running.stderr).toBe('rootloom: Interrupted by SIGINT\n');
-    for (const keeper of keepers) expect(() => process.kill(keeper, 0)).toThrow(/ESRCH/);
+    expect(() => process.kill(keeper, 0)).toThrow(/ESRCH/);
   });
 });
 
