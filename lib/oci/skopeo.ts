@@ -1,5 +1,4 @@
 /** Pulls an image from a registry with skopeo, which knows registries, mirrors and credentials. */
-
 import type { Logger } from 'pino';
 import { RootloomError } from '../errors.js';
 import { loadExeca } from '../util/execa.js';

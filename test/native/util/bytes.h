@@ -7,7 +7,7 @@
 
 namespace rootloom::testing {
 
-// Byte by byte this takes long where nothing is optimised.
+// Byte by byte this takes long under the sanitizers.
 inline bool AreEqual(std::span<const std::byte> a, std::span<const std::byte> b) {
   return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0);
 }
