@@ -23,7 +23,7 @@ target_precompile_headers(rootloom_room_headers PRIVATE ${rootloom_common_header
 if(ROOTLOOM_TESTS)
   file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/test_headers.cc CONTENT "int main() {}\n")
   add_executable(rootloom_test_headers EXCLUDE_FROM_ALL ${PROJECT_BINARY_DIR}/test_headers.cc)
-  target_link_libraries(rootloom_test_headers PRIVATE rootloom_options Threads::Threads GTest::gtest)
+  target_link_libraries(rootloom_test_headers PRIVATE rootloom_options rootloom_unoptimised Threads::Threads GTest::gtest)
   target_precompile_headers(rootloom_test_headers PRIVATE ${rootloom_common_headers} <filesystem> <fstream> <random>
     <gtest/gtest.h>)
 endif()
