@@ -1,12 +1,15 @@
 /**
  * `npm run bench [-- NAME…] [--quick] [--rounds N]`: runs the benchmarks of benchmarks/suites, all or the named ones, one after the
- * other. Peers take turns inside one run. Prints each report, and unless it is a quick run writes it to benchmarks/results.
+ * other, quick ones side by side. Peers take turns inside one run. Prints each report, and unless it is a quick run writes
+ * it to benchmarks/results.
  */
 import { readdir } from 'node:fs/promises';
 import { Command, InvalidArgumentError } from 'commander';
 import { type Benchmark, runBenchmark } from './harness/bench.js';
 
 const SUITES = new URL('suites/', import.meta.url);
+/** What is not measured need not be alone. */
+const QUICK_LANES = 3;
 
 interface Options {
   quick?: boolean;
@@ -40,8 +43,13 @@ await new Command('bench')
   .action(async (names: string[], { quick = false, rounds }: Options, command: Command) => {
     const unknown = names.filter((name) => !known.includes(name));
     if (unknown.length > 0) command.error(`Cannot run ${unknown.join(', ')}: there are ${known.join(', ')}`);
-    for (const name of names.length > 0 ? names : known) {
-      await runBenchmark(name, await loadSuite(name), { quick, rounds });
-    }
+    const waiting = [...(names.length > 0 ? names : known)];
+    const lanes = Array.from({ length: quick ? QUICK_LANES : 1 }, async () => {
+      for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
+        await runBenchmark(name, await loadSuite(name), { quick, rounds });
+      }
+    });
+    const failed = (await Promise.allSettled(lanes)).find((lane) => lane.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
   })
   .parseAsync();

@@ -7,8 +7,15 @@ const BUILD_FOLDER = 'build/cmake'; // The addon's own, so that no room is compi
 /** Where they are, once built. */
 export const PROGRAMS = path.resolve(BUILD_FOLDER, 'benchmarks/native');
 
-/** Builds what is not built yet. */
-export async function buildPrograms(): Promise<void> {
+let built: Promise<void> | undefined;
+
+/** Builds what is not built yet, once for all who ask. */
+export function buildPrograms(): Promise<void> {
+  built ??= build();
+  return built;
+}
+
+async function build(): Promise<void> {
   const configure = ['-S', '.', '-B', BUILD_FOLDER, '--log-level=WARNING', '-DROOTLOOM_BENCHMARKS=ON'];
   const isBuilt =
     (await runCommand('cmake', configure)) === 0 &&
