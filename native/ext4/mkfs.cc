@@ -7,11 +7,10 @@ namespace rootloom {
 
 namespace {
 
-constexpr uint32_t kBlockSize = 4096;
 constexpr uint32_t kInodeSize = 256;
 constexpr uint32_t kBytesPerInode = 16384;
 constexpr uint32_t kLostAndFoundBytes = 16384;
-constexpr uint32_t kLargestJournalBytes = 64 << 20;
+constexpr uint32_t kLargestJournalBlocks = (64 << 20) / kMkfsBlockBytes;
 constexpr const char* kOperation = "make an ext4 filesystem on";
 
 Status CheckRequest(const Device& device, const MkfsRequest& request, uint64_t size_bytes) {
@@ -39,7 +38,7 @@ Status CheckRequest(const Device& device, const MkfsRequest& request, uint64_t s
 ext2_super_block Profile(uint64_t size_bytes, uint32_t least_inode_count) {
   ext2_super_block profile = {};
   profile.s_rev_level = EXT2_DYNAMIC_REV;
-  profile.s_log_block_size = 2;  // 1024 << 2 is kBlockSize
+  profile.s_log_block_size = 2;  // 1024 << 2 is kMkfsBlockBytes
   profile.s_log_cluster_size = profile.s_log_block_size;
   profile.s_inode_size = kInodeSize;
   profile.s_log_groups_per_flex = 4;
@@ -51,7 +50,7 @@ ext2_super_block Profile(uint64_t size_bytes, uint32_t least_inode_count) {
   profile.s_feature_ro_compat = EXT2_FEATURE_RO_COMPAT_SPARSE_SUPER | EXT2_FEATURE_RO_COMPAT_LARGE_FILE |
                                 EXT4_FEATURE_RO_COMPAT_HUGE_FILE | EXT4_FEATURE_RO_COMPAT_DIR_NLINK |
                                 EXT4_FEATURE_RO_COMPAT_EXTRA_ISIZE | EXT4_FEATURE_RO_COMPAT_METADATA_CSUM;
-  ext2fs_blocks_count_set(&profile, size_bytes / kBlockSize);
+  ext2fs_blocks_count_set(&profile, size_bytes / kMkfsBlockBytes);
   profile.s_inodes_count =
       std::max(static_cast<uint32_t>(std::min<uint64_t>(size_bytes / kBytesPerInode, UINT32_MAX)), least_inode_count);
   return profile;
@@ -99,7 +98,7 @@ errcode_t MakeDirectories(ext2_filsys fs) {
   // e2fsck must find room in it without allocating.
   ext2_ino_t lost_and_found = 0;
   code = ext2fs_lookup(fs, EXT2_ROOT_INO, "lost+found", 10, nullptr, &lost_and_found);
-  for (uint32_t size = kBlockSize; code == 0 && size < kLostAndFoundBytes; size += kBlockSize) {
+  for (uint64_t size = kMkfsBlockBytes; code == 0 && size < kLostAndFoundBytes; size += kMkfsBlockBytes) {
     code = ext2fs_expand_dir(fs, lost_and_found);
   }
   return code;
@@ -118,7 +117,7 @@ errcode_t MakeJournal(ext2_filsys fs, uint64_t overhead_blocks) {
   ext2fs_journal_params parameters = {};
   errcode_t code = ext2fs_get_journal_params(&parameters, fs);
   if (code != 0) return code;
-  parameters.num_journal_blocks = std::min(parameters.num_journal_blocks, kLargestJournalBytes / kBlockSize);
+  parameters.num_journal_blocks = std::min(parameters.num_journal_blocks, kLargestJournalBlocks);
   const blk64_t nearest_place = fs->super->s_first_data_block;
   code = ext2fs_add_journal_inode3(fs, &parameters, nearest_place, 0);
   fs->super->s_overhead_clusters = static_cast<uint32_t>(overhead_blocks + parameters.num_journal_blocks);
@@ -159,7 +158,7 @@ Status Build(Filesystem& filesystem, bool with_directories) {
 Result<uint64_t> MakeFilesystem(std::shared_ptr<Device> device, const MkfsRequest& request,
                                 const CallContext& context) {
   const uint64_t wanted_bytes = request.size_bytes.value_or(device->size_bytes());
-  const uint64_t size_bytes = wanted_bytes - wanted_bytes % kBlockSize;
+  const uint64_t size_bytes = wanted_bytes - wanted_bytes % kMkfsBlockBytes;
   ROOTLOOM_RETURN_IF_ERROR(CheckRequest(*device, request, size_bytes));
 
   auto io = std::make_unique<DeviceIo>(std::move(device));

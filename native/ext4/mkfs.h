@@ -25,6 +25,9 @@
 
 namespace rootloom {
 
+// Of the profile.
+inline constexpr uint64_t kMkfsBlockBytes = 4096;
+
 struct MkfsRequest {
   std::array<uint8_t, 16> uuid{};
   std::array<uint8_t, 16> hash_seed{};  // of the directory indexes

@@ -2,13 +2,14 @@
 
 #include <string>
 
+#include "native/ext4/mkfs.h"
+
 namespace rootloom {
 
 namespace {
 
 constexpr const char* kRead = "read the attributes of";
 constexpr const char* kWrite = "write the attributes of";
-constexpr size_t kBlockBytes = 4096;
 // Where ext4 keeps content that lies in the inode.
 constexpr std::string_view kInlineData = "system.data";
 
@@ -35,7 +36,7 @@ EntryList ListEntries(std::span<const std::byte> area, size_t offset) {
     std::memcpy(&entry, area.data() + offset, sizeof entry);
     if (entry.e_value_inum != 0) {
       list.has_inodes = true;
-      list.inode_value_blocks += (uint64_t{entry.e_value_size} + kBlockBytes - 1) / kBlockBytes;
+      list.inode_value_blocks += (uint64_t{entry.e_value_size} + kMkfsBlockBytes - 1) / kMkfsBlockBytes;
     }
     offset += EXT2_EXT_ATTR_LEN(entry.e_name_len);
   }
@@ -55,8 +56,8 @@ std::span<const std::byte> InsideOf(std::span<const std::byte> raw, uint16_t ext
 
 // A block of attributes as long as the new filesystem's: entries stay in front, values move to the new end.
 std::vector<std::byte> Stretch(std::span<const std::byte> block, size_t entries_end) {
-  std::vector<std::byte> stretched(kBlockBytes);
-  const size_t moved = kBlockBytes - block.size();
+  std::vector<std::byte> stretched(kMkfsBlockBytes);
+  const size_t moved = kMkfsBlockBytes - block.size();
   std::memcpy(stretched.data(), block.data(), entries_end);
   std::memcpy(stretched.data() + entries_end + moved, block.data() + entries_end, block.size() - entries_end);
   for (size_t offset = sizeof(ext2_ext_attr_header); offset < entries_end;) {
@@ -154,7 +155,7 @@ Status AttributeCopy::WriteBlocks(const CallContext& context) {
     if (!list.can_be_taken_over()) {
       return Status::Corrupt(kRead, "block " + std::to_string(source_block) + " changed while it was read");
     }
-    if (bytes.size() < kBlockBytes) bytes = Stretch(bytes, list.end);
+    if (bytes.size() < kMkfsBlockBytes) bytes = Stretch(bytes, list.end);
     reinterpret_cast<ext2_ext_attr_header*>(bytes.data())->h_refcount = shared.inode_count;
     ROOTLOOM_RETURN_IF_ERROR(
         target_.Check(ext2fs_write_ext_attr3(target_.raw(), shared.target_block, bytes.data(), 0), kWrite));

@@ -9,7 +9,6 @@ namespace rootloom {
 
 namespace {
 
-constexpr uint64_t kBlockBytes = 4096;
 constexpr uint64_t kStepBytes = 1 << 20;
 constexpr uint64_t kLostAndFoundBlocks = 4;
 constexpr uint64_t kMaximumBytes = uint64_t{16} << 40;
@@ -77,7 +76,7 @@ uint32_t InodeCountFor(uint64_t file_count) {
 Result<uint64_t> FindRebuiltSize(Filesystem& source, const Survey& survey, uint64_t free_bytes,
                                  const ScratchDeviceFactory& make_scratch, const CallContext& context) {
   ROOTLOOM_ASSIGN_OR_RETURN(const uint64_t demand_blocks, DemandedBlocks(source, context));
-  const uint64_t wanted_bytes = demand_blocks * kBlockBytes + free_bytes;
+  const uint64_t wanted_bytes = demand_blocks * kMkfsBlockBytes + free_bytes;
   const auto fits = [&](uint64_t size_bytes) -> Result<bool> {
     ROOTLOOM_ASSIGN_OR_RETURN(const uint64_t free, FreeWhenEmpty(size_bytes, survey.file_count, make_scratch, context));
     return free >= wanted_bytes;

@@ -1,15 +1,15 @@
 #include "native/ext4/rebuild/directories.h"
 
+#include "native/ext4/mkfs.h"
 #include "native/ext4/rebuild/extent_tree.h"
 
 namespace rootloom {
 
 namespace {
 
-constexpr size_t kBlockBytes = 4096;
 constexpr size_t kDotBytes = 12;
 // What a leaf of a large directory is filled with at least, and what a block without an index can take.
-constexpr size_t kLeafBytes = kBlockBytes - sizeof(ext2_dir_entry_tail);
+constexpr size_t kLeafBytes = kMkfsBlockBytes - sizeof(ext2_dir_entry_tail);
 constexpr size_t kLeastLeafBytes = kLeafBytes * 80 / 100 - 264;
 constexpr uint64_t kEntriesInNode = 500;
 // e2fsck must find room in it without allocating.
@@ -71,7 +71,7 @@ Status DirectoryCopy::PadLostAndFound(DirectoryBlocks& blocks) {
     char* block = nullptr;
     ROOTLOOM_RETURN_IF_ERROR(target_.Check(ext2fs_new_dir_block(fs, 0, 0, &block), "make lost+found in"));
     const auto* bytes = reinterpret_cast<const std::byte*>(block);
-    blocks.bytes.insert(blocks.bytes.end(), bytes, bytes + kBlockBytes);
+    blocks.bytes.insert(blocks.bytes.end(), bytes, bytes + kMkfsBlockBytes);
     ext2fs_free_mem(&block);
   }
   return Status::Ok();
@@ -92,18 +92,18 @@ Status DirectoryCopy::Build(ext2_ino_t from, NewInode& inode, Space& space, Bloc
       target_.Check(ext2fs_inode_size_set(fs, inode.base(), static_cast<ext2_off64_t>(blocks.bytes.size())),
                     "set the size of a directory in"));
   std::vector<FileRun> runs;
-  const uint64_t block_count = blocks.bytes.size() / kBlockBytes;
+  const uint64_t block_count = blocks.bytes.size() / kMkfsBlockBytes;
   for (uint64_t block = 0; block < block_count;) {
     ROOTLOOM_ASSIGN_OR_RETURN(const BlockRange range,
                               space.TakeMetadata(std::min<uint64_t>(block_count - block, EXT_INIT_MAX_LEN)));
-    const auto part = std::span(blocks.bytes).subspan(block * kBlockBytes, range.count * kBlockBytes);
-    for (size_t at = 0; at < part.size(); at += kBlockBytes) {
+    const auto part = std::span(blocks.bytes).subspan(block * kMkfsBlockBytes, range.count * kMkfsBlockBytes);
+    for (size_t at = 0; at < part.size(); at += kMkfsBlockBytes) {
       ROOTLOOM_RETURN_IF_ERROR(target_.CheckStopped("write a directory of"));
       ROOTLOOM_RETURN_IF_ERROR(target_.Check(
           ext2fs_dir_block_csum_set(fs, inode.number(), reinterpret_cast<ext2_dir_entry*>(part.data() + at)),
           "write a directory of"));
     }
-    ROOTLOOM_RETURN_IF_ERROR(writer.Put(range.start * kBlockBytes, part));
+    ROOTLOOM_RETURN_IF_ERROR(writer.Put(range.start * kMkfsBlockBytes, part));
     runs.push_back({.file_block = block, .device_block = range.start, .block_count = range.count});
     block += range.count;
   }

@@ -2,15 +2,16 @@
 
 #include <array>
 
+#include "native/ext4/mkfs.h"
+
 namespace rootloom {
 
 namespace {
 
-constexpr size_t kBlockBytes = 4096;
 constexpr size_t kEntryBytes = sizeof(ext3_extent);
 static_assert(sizeof(ext3_extent) == sizeof(ext3_extent_idx) && sizeof(ext3_extent) == sizeof(ext3_extent_header));
 constexpr size_t kEntriesInInode = sizeof(ext2_inode::i_block) / kEntryBytes - 1;
-constexpr size_t kEntriesInBlock = kBlockBytes / kEntryBytes - 1;
+constexpr size_t kEntriesInBlock = kMkfsBlockBytes / kEntryBytes - 1;
 
 // What a node holds: extents or places of nodes, both of one size and with the file's block first.
 struct Entry {
@@ -74,7 +75,7 @@ Status BuildExtentTree(Filesystem& filesystem, NewInode& inode, const std::vecto
     entries.push_back(EntryOf(run));
   }
   uint16_t depth = 0;
-  std::array<std::byte, kBlockBytes> node;
+  std::array<std::byte, kMkfsBlockBytes> node;
   for (; entries.size() > kEntriesInInode; ++depth) {
     std::vector<Entry> above;
     for (size_t first = 0; first < entries.size(); first += kEntriesInBlock) {
@@ -85,7 +86,7 @@ Status BuildExtentTree(Filesystem& filesystem, NewInode& inode, const std::vecto
           filesystem.Check(ext2fs_extent_block_csum_set(filesystem.raw(), inode.number(),
                                                         reinterpret_cast<ext3_extent_header*>(node.data())),
                            "write the extents of"));
-      ROOTLOOM_RETURN_IF_ERROR(writer.Put(place.start * kBlockBytes, node));
+      ROOTLOOM_RETURN_IF_ERROR(writer.Put(place.start * kMkfsBlockBytes, node));
       inode.block_count += 1;
       above.push_back(EntryOf(part.front().file_block, place.start));
     }

@@ -1,10 +1,11 @@
 #include "native/ext4/rebuild/layout.h"
 
+#include "native/ext4/mkfs.h"
+
 namespace rootloom {
 
 namespace {
 
-constexpr uint64_t kBlockBytes = 4096;
 // What one extent can name.
 constexpr uint64_t kMaxWrittenBlocks = EXT_INIT_MAX_LEN;
 constexpr uint64_t kMaxUnwrittenBlocks = EXT_UNINIT_MAX_LEN;
@@ -31,8 +32,8 @@ void AppendSegment(std::vector<Segment>& segments, Segment next) {
 // Adds what the part of the target shows of the written runs, of which run is the first that reaches into it.
 void ShowContent(const FileRun& part, const std::vector<FileRun>& runs, uint32_t source_block_bytes, size_t& run,
                  std::vector<ContentRun>& content) {
-  const uint64_t start = part.file_block * kBlockBytes;
-  const uint64_t end = start + part.block_count * kBlockBytes;
+  const uint64_t start = part.file_block * kMkfsBlockBytes;
+  const uint64_t end = start + part.block_count * kMkfsBlockBytes;
   for (; run < runs.size(); ++run) {
     const uint64_t run_start = runs[run].file_block * source_block_bytes;
     const uint64_t run_end = run_start + runs[run].block_count * source_block_bytes;
@@ -40,7 +41,7 @@ void ShowContent(const FileRun& part, const std::vector<FileRun>& runs, uint32_t
     const uint64_t from = std::max(start, run_start);
     const uint64_t to = std::min(end, run_end);
     if (from < to && runs[run].written) {
-      AppendContentRun(content, {.target_bytes = part.device_block * kBlockBytes + (from - start),
+      AppendContentRun(content, {.target_bytes = part.device_block * kMkfsBlockBytes + (from - start),
                                  .source_bytes = runs[run].device_block * source_block_bytes + (from - run_start),
                                  .length_bytes = to - from});
     }
@@ -55,8 +56,8 @@ std::vector<Segment> SegmentsOf(const std::vector<FileRun>& runs, uint32_t sourc
   for (const FileRun& run : runs) {
     const uint64_t start = run.file_block * source_block_bytes;
     const uint64_t end = start + run.block_count * source_block_bytes;
-    AppendSegment(segments, {.first_block = start / kBlockBytes,
-                             .end_block = (end + kBlockBytes - 1) / kBlockBytes,
+    AppendSegment(segments, {.first_block = start / kMkfsBlockBytes,
+                             .end_block = (end + kMkfsBlockBytes - 1) / kMkfsBlockBytes,
                              .written = run.written});
   }
   return segments;

@@ -1,12 +1,12 @@
 #include "native/ext4/rebuild/rebuilder.h"
 
+#include "native/ext4/mkfs.h"
 #include "native/ext4/rebuild/extent_tree.h"
 
 namespace rootloom {
 
 namespace {
 
-constexpr uint64_t kBlockBytes = 4096;
 constexpr uint16_t kExtraBytes = sizeof(ext2_inode_large) - EXT2_GOOD_OLD_INODE_SIZE;
 constexpr uint64_t kReportEvery = 1024;
 // What says how the source keeps a file, and not what the file is like.
@@ -51,7 +51,8 @@ Status Rebuilder::Save(NewInode& inode) {
   const uint32_t index = inode.number() - 1;
   const uint32_t in_group = index % fs->super->s_inodes_per_group;
   const uint64_t table = ext2fs_inode_table_loc(fs, index / fs->super->s_inodes_per_group);
-  ROOTLOOM_RETURN_IF_ERROR(tables_.Put(table * kBlockBytes + uint64_t{in_group} * inode.bytes().size(), inode.bytes()));
+  ROOTLOOM_RETURN_IF_ERROR(
+      tables_.Put(table * kMkfsBlockBytes + uint64_t{in_group} * inode.bytes().size(), inode.bytes()));
   ext2fs_inode_alloc_stats2(fs, inode.number(), +1, LINUX_S_ISDIR(inode.fields().i_mode) ? 1 : 0);
   return Status::Ok();
 }
@@ -74,8 +75,8 @@ Status Rebuilder::WriteInlineContent(const ScannedInode& from, NewInode& inode) 
   std::vector<FileRun> runs;
   if (!content.empty()) {
     ROOTLOOM_ASSIGN_OR_RETURN(const BlockRange place, space_.TakeMetadata(1));
-    content.resize(kBlockBytes);
-    ROOTLOOM_RETURN_IF_ERROR(blocks_.Put(place.start * kBlockBytes, content));
+    content.resize(kMkfsBlockBytes);
+    ROOTLOOM_RETURN_IF_ERROR(blocks_.Put(place.start * kMkfsBlockBytes, content));
     runs.push_back({.device_block = place.start, .block_count = 1});
   }
   return BuildExtentTree(target_, inode, runs, space_, blocks_);

@@ -2,12 +2,13 @@
 
 #include <bit>
 
+#include "native/ext4/mkfs.h"
+
 namespace rootloom {
 
 namespace {
 
 constexpr const char* kOperation = "rebuild";
-constexpr uint32_t kBlockBytes = 4096;
 constexpr uint64_t kWordBits = 64;
 
 struct Search {
@@ -104,7 +105,7 @@ ext2_ino_t InodeNumbers::last() const { return first_new_ + count_ - 1; }
 
 Result<Survey> TakeSurvey(Filesystem& source, const CallContext& context) {
   ext2_filsys fs = source.raw();
-  if (fs->blocksize > kBlockBytes) {
+  if (fs->blocksize > kMkfsBlockBytes) {
     return Failure{.kind = StatusKind::kUnsupported,
                    .operation = kOperation,
                    .detail = "its blocks have " + std::to_string(fs->blocksize) + " bytes, at most 4096 are possible",
@@ -123,7 +124,8 @@ Result<Survey> TakeSurvey(Filesystem& source, const CallContext& context) {
     if ((fields.i_flags & EXT4_VERITY_FL) != 0) return Refuse(source, inode.number, "under fs-verity", context);
     survey.numbers.Add(inode.number);
     survey.file_count += 1;
-    if (LINUX_S_ISDIR(fields.i_mode)) survey.directory_blocks += (fields.i_size + kBlockBytes - 1) / kBlockBytes;
+    if (LINUX_S_ISDIR(fields.i_mode))
+      survey.directory_blocks += (fields.i_size + kMkfsBlockBytes - 1) / kMkfsBlockBytes;
     if (needs_types) {
       const size_t index = survey.numbers.Find(inode.number).value_or(0);
       if (survey.types.size() <= index) survey.types.resize(index + 1);
