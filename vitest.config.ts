@@ -6,7 +6,7 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     exclude: [...configDefaults.exclude, 'test/kernel/**'], // They have a configuration and a stage of their own.
     globalSetup: 'test/helpers/compiled-library.ts',
-    maxWorkers: availableParallelism() + 1, // Often one of them waits.
+    maxWorkers: availableParallelism(), // Of two processors vitest would leave one idle.
     pool: 'forks', // Each file in a process of its own: native threads and exit paths are part of what is tested.
     testTimeout: 60_000,
     hookTimeout: 120_000,
