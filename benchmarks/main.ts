@@ -5,6 +5,7 @@
  */
 import { readdir } from 'node:fs/promises';
 import { Command, InvalidArgumentError } from 'commander';
+import { inLanes } from '../scripts/check/lanes.js';
 import { type Benchmark, runBenchmark } from './harness/bench.js';
 
 const SUITES = new URL('suites/', import.meta.url);
@@ -43,13 +44,8 @@ await new Command('bench')
   .action(async (names: string[], { quick = false, rounds }: Options, command: Command) => {
     const unknown = names.filter((name) => !known.includes(name));
     if (unknown.length > 0) command.error(`Cannot run ${unknown.join(', ')}: there are ${known.join(', ')}`);
-    const waiting = [...(names.length > 0 ? names : known)];
-    const lanes = Array.from({ length: quick ? QUICK_LANES : 1 }, async () => {
-      for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
-        await runBenchmark(name, await loadSuite(name), { quick, rounds });
-      }
+    await inLanes(names.length > 0 ? names : known, quick ? QUICK_LANES : 1, async (name) => {
+      await runBenchmark(name, await loadSuite(name), { quick, rounds });
     });
-    const failed = (await Promise.allSettled(lanes)).find((lane) => lane.status === 'rejected');
-    if (failed !== undefined) throw failed.reason;
   })
   .parseAsync();

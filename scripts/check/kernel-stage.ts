@@ -5,6 +5,7 @@
 import { access } from 'node:fs/promises';
 import path from 'node:path';
 import { type FileResult, listCases, runFileHere, runFileInUml } from '../../test/kernel/harness/suite.js';
+import { inLanes } from './lanes.js';
 import { CORES, failure, type Outcome, type Stage, sumOutcomes } from './stage.js';
 
 type RunFile = typeof runFileHere;
@@ -63,17 +64,14 @@ export function kernelStage(filters: readonly string[] = []): Stage {
         console.error(way);
         return failure(way);
       }
-      const waiting = [...(await listCases(filters))].sort(([a], [b]) => rankOf(a) - rankOf(b));
+      const cases = [...(await listCases(filters))].sort(([a], [b]) => rankOf(a) - rankOf(b));
       const outcomes: Outcome[] = [];
-      const lanes = Array.from({ length: way.lanes }, async () => {
-        for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-          const started = Date.now();
-          const result = await way.run(...next);
-          show(result, (Date.now() - started) / 1000, filters.length > 0);
-          outcomes.push({ passed: result.passed, failures: result.problems });
-        }
+      await inLanes(cases, way.lanes, async ([file, names]) => {
+        const started = Date.now();
+        const result = await way.run(file, names);
+        show(result, (Date.now() - started) / 1000, filters.length > 0);
+        outcomes.push({ passed: result.passed, failures: result.problems });
       });
-      await Promise.all(lanes);
       return outcomes.length === 0 ? failure('no test was found') : sumOutcomes(outcomes);
     },
   };

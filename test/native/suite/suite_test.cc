@@ -30,7 +30,7 @@ const fs::path kSuite = fs::path(SUITE_SOURCE) / "tests";
 constexpr const char* kForms[] = {"memory", "chain", "isolated"};
 constexpr const char* kFormOfListed[] = {"memory"};  // what would pass there is found out
 constexpr int kLongestSeconds = 300;                 // so that a busy machine is not taken for a hang
-constexpr int kLongestOfListedSeconds = 5;           // enough for those that do not take minutes
+constexpr int kLongestOfListedSeconds = 10;          // enough for those that do not take minutes
 // What is tested by the others is debugfs, e2image, tune2fs, e2undo.
 constexpr const char* kPrefixes[] = {"f_", "j_", "r_", "m_"};
 

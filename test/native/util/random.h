@@ -36,7 +36,7 @@ class Random {
     uint64_t state = engine_();
     for (uint64_t& word : words) {
       state = state * 6364136223846793005 + 1442695040888963407;
-      word = (state ^ state >> 33) | 0x0101010101010101;
+      word = (state ^ (state >> 33)) | 0x0101010101010101;
     }
     const auto* bytes = reinterpret_cast<const std::byte*>(words.data());
     return {bytes, bytes + count};
